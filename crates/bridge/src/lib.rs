@@ -1,0 +1,2 @@
+//! Where waiting code meets blocking code.
+#![forbid(unsafe_code)]

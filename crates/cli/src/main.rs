@@ -1,0 +1,4 @@
+//! The `lapstrake` command.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! The registry protocol as data: routes, scopes, challenges, ranges, error codes.
+#![forbid(unsafe_code)]

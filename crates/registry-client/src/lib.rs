@@ -1,0 +1,2 @@
+//! Resolves and streams images from OCI registries.
+#![forbid(unsafe_code)]

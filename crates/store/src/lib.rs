@@ -1,0 +1,2 @@
+//! Content tiers: stage, verify, publish.
+#![forbid(unsafe_code)]

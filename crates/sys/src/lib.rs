@@ -1,0 +1,6 @@
+//! The kernel: mounts, loop devices, the FUSE device, xattrs, publish-by-link.
+//!
+//! The only crate with `unsafe`; it knows no policy.
+#![allow(unsafe_code, reason = "system calls that no safe crate wraps live here and nowhere else")]
+
+pub mod publish;

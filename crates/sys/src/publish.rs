@@ -1,0 +1,1 @@
+//! Making bytes visible: publish by link or rename.

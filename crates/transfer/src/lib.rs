@@ -1,0 +1,2 @@
+//! Pulls images from registries into the store.
+#![forbid(unsafe_code)]
