@@ -1,6 +1,13 @@
 //! The kernel: mounts, loop devices, the FUSE device, xattrs, publish-by-link.
 //!
 //! The only crate with `unsafe`; it knows no policy.
-#![allow(unsafe_code, reason = "system calls that no safe crate wraps live here and nowhere else")]
+#![allow(
+    unsafe_code,
+    reason = "system calls that no safe crate wraps live here and nowhere else"
+)]
 
+pub mod file;
+pub mod loopdev;
+pub mod mount;
 pub mod publish;
+pub mod xattr;

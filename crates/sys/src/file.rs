@@ -1,0 +1,103 @@
+//! What the kernel tells of an open file, and what it can be told about it: direct I/O alignment,
+//! cache advice, the file system it lies on.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+
+/// What direct reads of a file must be multiples of, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectAlignment {
+    /// Addresses of buffers.
+    pub memory: u32,
+    /// Offsets and lengths.
+    pub offset: u32,
+}
+
+/// The alignment for direct reads; `None` when the file system offers none, or the kernel (before
+/// 6.1) does not say.
+pub fn direct_alignment(file: BorrowedFd<'_>) -> Result<Option<DirectAlignment>, Errno> {
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN)?;
+    let told = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::DIOALIGN);
+    let alignment = DirectAlignment {
+        memory: stat.stx_dio_mem_align,
+        offset: stat.stx_dio_offset_align,
+    };
+    Ok((told && alignment.offset != 0).then_some(alignment))
+}
+
+/// Reads one page of the file at `path` beneath `dir` past the page cache, to see that direct
+/// reads are not only promised. An empty file proves nothing and passes.
+pub fn try_direct_read(dir: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
+    #[repr(C, align(4096))]
+    struct Page([u8; 4096]);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT;
+    let file = rustix::fs::openat(dir, path, flags, Mode::empty())?;
+    let mut page = Page([0; 4096]);
+    rustix::io::pread(&file, &mut page.0[..], 0)?;
+    Ok(())
+}
+
+/// Drops the clean pages of the file from the page cache.
+pub fn drop_cache(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::fs::fadvise(file, 0, None, Advice::DontNeed)
+}
+
+/// Starts reading the first `length` bytes into the page cache, without waiting for them.
+pub fn prefetch(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
+    rustix::fs::fadvise(file, 0, std::num::NonZeroU64::new(length), Advice::WillNeed)
+}
+
+/// Type of a file system, as far as mounting cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FilesystemKind {
+    /// EROFS.
+    Erofs,
+    /// Files in memory (tmpfs, ramfs).
+    Memory,
+    /// Another host's files.
+    Nfs,
+    /// Overlay.
+    Overlay,
+    /// Any other.
+    Other,
+}
+
+/// The type of the file system that an open file lies on.
+pub fn filesystem(file: impl AsFd) -> Result<FilesystemKind, Errno> {
+    // The numbers are in linux/magic.h; only the low 32 bits count.
+    Ok(match rustix::fs::fstatfs(file)?.f_type & 0xFFFF_FFFF {
+        0xE0F5_E1E2 => FilesystemKind::Erofs,
+        0x0102_1994 | 0x8584_58F6 => FilesystemKind::Memory,
+        0x6969 => FilesystemKind::Nfs,
+        0x794C_7630 => FilesystemKind::Overlay,
+        _ => FilesystemKind::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn advice_is_taken_and_the_bytes_stay() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(&[1; 4096]).expect("a page fits");
+        file.sync_all().expect("synced");
+        prefetch(file.as_fd(), 4096).expect("advice");
+        drop_cache(file.as_fd()).expect("advice");
+        let mut page = [0; 4096];
+        rustix::io::pread(&file, &mut page[..], 0).expect("read");
+        assert_eq!(page, [1; 4096]);
+    }
+
+    #[test]
+    fn proc_has_no_direct_reads() {
+        let file = std::fs::File::open("/proc/self/status").expect("procfs");
+        assert_eq!(direct_alignment(file.as_fd()), Ok(None));
+        assert_eq!(filesystem(&file), Ok(FilesystemKind::Other));
+    }
+}
