@@ -1,4 +1,78 @@
-//! The project's own commands.
+//! `cargo xtask`: the command line of the project's own commands.
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line prints its results")]
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{error, images};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "xtask")]
+struct Arguments {
+    /// Where images are kept (default: $LAPSTRAKE_IMAGE_CACHE or ~/.cache/lapstrake/images).
+    #[arg(long, global = true)]
+    cache: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make images from Debian packages (all of them, or those named).
+    Images {
+        /// Their names.
+        names: Vec<String>,
+        /// Only say which there are.
+        #[arg(long)]
+        list: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {}", error::describe(&problem));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> xtask::Result<()> {
+    let cache = arguments.cache.as_deref();
+    match &arguments.command {
+        Command::Images { list: true, .. } => {
+            for image in images::catalog::ALL {
+                println!("{:<14} {}", image.name, image.about);
+            }
+            Ok(())
+        }
+        Command::Images { names, list: false } => make_images(cache, names),
+    }
+}
+
+fn make_images(cache: Option<&Path>, names: &[String]) -> xtask::Result<()> {
+    let cache = images::Cache::open(cache)?;
+    let built = images::build(&cache, &images::catalog::select(names)?)?;
+    println!("oci:{}", cache.layout().display());
+    for image in built {
+        println!(
+            "{:<14} {:>3} layers {:>8.1} MB of tar {:>8.1} MB of blobs  {}",
+            image.name,
+            image.layers.len(),
+            megabytes(image.tar_bytes()),
+            megabytes(image.blob_bytes()),
+            image.manifest
+        );
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
