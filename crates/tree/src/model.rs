@@ -34,6 +34,9 @@ pub struct Timestamp {
     pub nanoseconds: u32,
 }
 
+/// Extended attributes by full name (`user.mime_type`, `security.capability`).
+pub type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
 /// What every kind of node has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -45,8 +48,8 @@ pub struct Metadata {
     pub gid: u32,
     /// Time of last change of the contents.
     pub mtime: Timestamp,
-    /// Extended attributes by full name (`user.mime_type`, `security.capability`).
-    pub xattrs: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// Extended attributes.
+    pub xattrs: Xattrs,
 }
 
 /// A device's numbers.
@@ -58,12 +61,12 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// A run of a sparse file that has bytes: both offsets are multiples of the file's chunk size.
+/// A run of a sparse file that has bytes: whole chunks of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Where in the file, in bytes.
+    /// Where in the file, in bytes; a multiple of the chunk size.
     pub file_offset: u64,
-    /// Where in `data`, in bytes.
+    /// Where in `data`, in bytes; a multiple of [`BLOCK`].
     pub data_offset: u64,
     /// How many bytes; a multiple of the chunk size, but for the last run of a file, which may end
     /// at the file's size.
@@ -127,7 +130,12 @@ pub struct Tree {
 impl Tree {
     /// A tree of one empty root directory.
     pub fn new(root: Metadata) -> Self {
-        Self { nodes: vec![Node { metadata: root, content: Content::Directory(BTreeMap::new()) }] }
+        Self {
+            nodes: vec![Node {
+                metadata: root,
+                content: Content::Directory(BTreeMap::new()),
+            }],
+        }
     }
 
     /// The node behind an id of this tree.
@@ -160,7 +168,8 @@ impl Tree {
 
     /// Adds a node that no directory names yet; [`Self::link`] gives it a name.
     pub fn add(&mut self, node: Node) -> NodeId {
-        let id = NodeId(u32::try_from(self.nodes.len()).expect("callers bound the number of entries"));
+        let id =
+            NodeId(u32::try_from(self.nodes.len()).expect("callers bound the number of entries"));
         self.nodes.push(node);
         id
     }
@@ -174,6 +183,11 @@ impl Tree {
             Content::Directory(entries) => entries.insert(name.into(), id),
             _ => panic!("link into something that is not a directory"),
         }
+    }
+
+    /// Gives back memory that was kept for more nodes.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
     }
 
     /// How many nodes were added, including ones that no entry names any more.
