@@ -72,7 +72,7 @@ const SCIENCE: &[Step] = &[
     },
     Step::Apt {
         packages: &["python3-numpy", "python3-scipy", "python3-pandas"],
-        recommends: true,
+        recommends: false,
     },
     Step::Shell(APP),
 ];
