@@ -2,10 +2,12 @@
 //! benchmarks. Tests and benchmarks use the same functions as the command line.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod command;
 pub mod error;
 pub mod files;
 pub mod hashing;
 pub mod images;
+pub mod registry;
 
 pub use error::{Error, Result};

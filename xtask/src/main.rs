@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{error, images};
+use xtask::{check, error, images, registry};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Format, lints, docs, doc tests, tests and tidy rules: what CI calls green.
+    Check,
     /// Make images from Debian packages (all of them, or those named).
     Images {
         /// Their names.
@@ -28,6 +30,14 @@ enum Command {
         /// Only say which there are.
         #[arg(long)]
         list: bool,
+    },
+    /// Serve images from docker-registry on loopback until interrupted.
+    Registry {
+        /// Which images (default: all).
+        names: Vec<String>,
+        /// The port.
+        #[arg(long, default_value_t = 5000)]
+        port: u16,
     },
 }
 
@@ -45,6 +55,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> xtask::Result<()> {
     let cache = arguments.cache.as_deref();
     match &arguments.command {
+        Command::Check => check::run(),
         Command::Images { list: true, .. } => {
             for image in images::catalog::ALL {
                 println!("{:<14} {}", image.name, image.about);
@@ -52,6 +63,7 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
             Ok(())
         }
         Command::Images { names, list: false } => make_images(cache, names),
+        Command::Registry { names, port } => run_registry(cache, names, *port),
     }
 }
 
@@ -70,6 +82,16 @@ fn make_images(cache: Option<&Path>, names: &[String]) -> xtask::Result<()> {
         );
     }
     Ok(())
+}
+
+fn run_registry(cache: Option<&Path>, names: &[String], port: u16) -> xtask::Result<()> {
+    let cache = images::Cache::open(cache)?;
+    let built = images::build(&cache, &images::catalog::select(names)?)?;
+    let registry = registry::serve(&cache, &built, port)?;
+    for image in &built {
+        println!("{}", registry.reference(&image.name));
+    }
+    registry.wait()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
