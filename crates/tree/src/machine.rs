@@ -143,10 +143,10 @@ impl Machine {
         self.entries
     }
 
-    /// The entry being read, for messages.
-    pub(crate) fn current(&self) -> String {
+    /// The entry being read or, between entries, the last one; for messages.
+    fn current(&self) -> String {
         if self.entries == 0 {
-            "the first entry".into()
+            "the start".into()
         } else {
             show(&self.current)
         }
@@ -679,10 +679,12 @@ impl Machine {
             );
         if !whole {
             let offset = self.tar_offset + self.block_filled as u64;
-            return Err(Error::Truncated {
-                entry: self.current(),
-                offset,
-            });
+            let entry = match self.state {
+                State::Header { .. } => format!("the header after {}", self.current()),
+                State::Extended { .. } => format!("the extended header after {}", self.current()),
+                _ => self.current(),
+            };
+            return Err(Error::Truncated { entry, offset });
         }
         Ok(self.builder.finish())
     }

@@ -53,18 +53,23 @@ fn literal(machine: &mut Machine, mut bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-fn content(machine: &mut Machine, data_offset: u64, length: u64) -> Result<(), Error> {
-    skip_zeros(machine);
-    match machine.want() {
-        Want::Content {
-            length: left,
-            data_offset: expected,
-        } if expected == data_offset && length <= left => {
-            machine.content(length);
-            Ok(())
-        }
-        _ => Err(damaged("it has contents where the tar has none")),
+fn content(machine: &mut Machine, mut data_offset: u64, mut length: u64) -> Result<(), Error> {
+    // Runs of a sparse file that touch in `data` are one piece of the skeleton.
+    while length > 0 {
+        skip_zeros(machine);
+        let left = match machine.want() {
+            Want::Content {
+                length,
+                data_offset: expected,
+            } if expected == data_offset => length,
+            _ => return Err(damaged("it has contents where the tar has none")),
+        };
+        let step = length.min(left);
+        machine.content(step);
+        data_offset += step;
+        length -= step;
     }
+    Ok(())
 }
 
 fn skip_zeros(machine: &mut Machine) {
