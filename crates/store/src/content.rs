@@ -1,0 +1,325 @@
+//! Content: blobs and layers, immutable and named by their digest.
+//!
+//! A published name never changes its bytes, so reading needs no lock. Removal is not here yet.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use lapstrake_oci::{DiffId, Digest};
+use lapstrake_sys::publish::{self, Published, StagedFile};
+
+use crate::HostId;
+use crate::error::{Error, Result, create_dir_all, io_error};
+use crate::stage::{self, LayerStage};
+
+/// Whether bytes must be on disk before their name appears (invariant 2 of the design).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// They have a source from which they can come again: a later sync will do.
+    HasSource,
+    /// Only we have them: sync first.
+    OnlyHere,
+}
+
+/// The files of a published layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerFiles {
+    /// Contents of the layer's files, each at a 4 KiB boundary.
+    pub data: PathBuf,
+    /// Every other byte of the tar.
+    pub skeleton: PathBuf,
+    /// How ranges can be made again from the compressed blob.
+    pub spans: PathBuf,
+}
+
+impl LayerFiles {
+    pub(crate) fn below(dir: &Path) -> Self {
+        Self {
+            data: dir.join("data"),
+            skeleton: dir.join("skeleton"),
+            spans: dir.join("spans"),
+        }
+    }
+
+    fn all(&self) -> [&Path; 3] {
+        [&self.data, &self.skeleton, &self.spans]
+    }
+}
+
+/// A content directory.
+#[derive(Debug, Clone)]
+pub struct Content {
+    dir: PathBuf,
+    tmp: PathBuf,
+}
+
+impl Content {
+    /// Opens a content directory, making it if there is none.
+    ///
+    /// # Errors
+    /// If the directory cannot be used or has an unknown format.
+    pub fn open(dir: &Path, host: &HostId) -> Result<Self> {
+        let tmp = dir.join("tmp").join(host.as_str());
+        for needed in [
+            dir,
+            &dir.join("blobs"),
+            &dir.join("layers"),
+            &dir.join("trash"),
+            &tmp,
+        ] {
+            create_dir_all(needed)?;
+        }
+        crate::format::ensure(dir, "lapstrake-content")?;
+        stage::sweep(&tmp)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            tmp,
+        })
+    }
+
+    fn sharded(&self, kind: &str, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.dir
+            .join(kind)
+            .join(digest.algorithm().name())
+            .join(&hex[..2])
+            .join(hex)
+    }
+
+    /// Stores a small blob, such as a manifest or a config.
+    ///
+    /// # Errors
+    /// If the bytes do not hash to `digest`, or the file system refuses.
+    pub fn put_blob(&self, bytes: &[u8], digest: &Digest, durability: Durability) -> Result<()> {
+        let got = digest.algorithm().digest(bytes);
+        if got != *digest {
+            return Err(Error::Mismatch {
+                want: digest.clone(),
+                got,
+            });
+        }
+        let path = self.sharded("blobs", digest);
+        if path.exists() {
+            return Ok(());
+        }
+        let shard = path.parent().expect("a sharded path has a parent");
+        create_dir_all(shard)?;
+        let unique = stage::unique_name();
+        let mut staged = StagedFile::create(&self.tmp, &unique, 0o644)
+            .map_err(io_error("create a file in", &self.tmp))?;
+        staged
+            .file()
+            .write_all(bytes)
+            .map_err(io_error("write", &path))?;
+        if durability == Durability::OnlyHere {
+            publish::sync_file(staged.file()).map_err(io_error("sync", &path))?;
+        }
+        staged.publish(&path).map_err(io_error("publish", &path))?;
+        if durability == Durability::OnlyHere {
+            self.sync_names(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a small blob and checks it. A blob of more than `max_bytes` is refused.
+    ///
+    /// # Errors
+    /// If it isn't there, can't be read, or no longer hashes to its name.
+    pub fn read_blob(&self, digest: &Digest, max_bytes: u64) -> Result<Vec<u8>> {
+        let path = self.sharded("blobs", digest);
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::Missing(digest.clone()));
+            }
+            Err(error) => return Err(io_error("open", &path)(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(io_error("read", &path))?;
+        if digest.algorithm().digest(&bytes) != *digest {
+            return Err(Error::Damaged(digest.clone()));
+        }
+        Ok(bytes)
+    }
+
+    /// Waits until a blob is on disk under its name.
+    ///
+    /// # Errors
+    /// If the blob isn't there or a sync failed.
+    pub fn prove_blob(&self, digest: &Digest) -> Result<()> {
+        self.prove_files(&[&self.sharded("blobs", digest)])
+    }
+
+    /// Where a layer's files are, or would be.
+    pub fn layer_files(&self, id: &DiffId) -> LayerFiles {
+        LayerFiles::below(&self.sharded("layers", &id.0))
+    }
+
+    /// Whether a layer was published.
+    pub fn has_layer(&self, id: &DiffId) -> bool {
+        self.layer_files(id).data.exists()
+    }
+
+    /// Starts to write a layer.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn stage_layer(&self) -> Result<LayerStage> {
+        LayerStage::create(&self.tmp)
+    }
+
+    /// Waits until a published layer is on disk: its bytes, its files' names and its own name.
+    ///
+    /// # Errors
+    /// If a sync failed: the layer must then be checked before it is trusted.
+    pub fn prove_layer(&self, id: &DiffId) -> Result<()> {
+        self.prove_files(&self.layer_files(id).all())
+    }
+
+    /// Moves a layer that turned out to be damaged out of sight, keeping its bytes for a look.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn quarantine_layer(&self, id: &DiffId) -> Result<PathBuf> {
+        let from = self.sharded("layers", &id.0);
+        let to = self
+            .dir
+            .join("trash")
+            .join(format!("{}-{}", id.0.hex(), stage::unique_name()));
+        publish::rename_new(&from, &to).map_err(io_error("move aside", &from))?;
+        Ok(to)
+    }
+
+    pub(crate) fn publish_layer(&self, staged: &Path, id: &DiffId) -> Result<Published> {
+        let to = self.sharded("layers", &id.0);
+        create_dir_all(to.parent().expect("a sharded path has a parent"))?;
+        publish::rename_new(staged, &to).map_err(io_error("publish", &to))
+    }
+
+    fn prove_files(&self, files: &[&Path]) -> Result<()> {
+        for path in files {
+            let file = std::fs::File::open(path).map_err(io_error("open", path))?;
+            publish::sync_file(&file).map_err(io_error("sync", path))?;
+        }
+        files.first().map_or(Ok(()), |path| self.sync_names(path))
+    }
+
+    /// Syncs every directory between a published file and the content directory.
+    fn sync_names(&self, path: &Path) -> Result<()> {
+        for dir in path
+            .ancestors()
+            .skip(1)
+            .take_while(|dir| dir.starts_with(&self.dir))
+        {
+            publish::sync_dir(dir).map_err(io_error("sync", dir))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapstrake_oci::Algorithm;
+
+    use super::*;
+
+    fn content() -> (tempfile::TempDir, Content) {
+        let dir = tempfile::tempdir().unwrap();
+        let content =
+            Content::open(&dir.path().join("content"), &HostId::from_hostname("h")).unwrap();
+        (dir, content)
+    }
+
+    fn names(content: &Content) -> usize {
+        std::fs::read_dir(&content.tmp).unwrap().count()
+    }
+
+    #[test]
+    fn a_blob_comes_back_as_it_went_in() {
+        let (_dir, content) = content();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let digest = algorithm.digest(b"manifest");
+            for _twice in 0..2 {
+                content
+                    .put_blob(b"manifest", &digest, Durability::OnlyHere)
+                    .unwrap();
+            }
+            assert_eq!(content.read_blob(&digest, 100).unwrap(), b"manifest");
+        }
+    }
+
+    #[test]
+    fn bytes_under_a_wrong_name_never_appear() {
+        let (_dir, content) = content();
+        let digest = Algorithm::Sha256.digest(b"a");
+        let error = content
+            .put_blob(b"b", &digest, Durability::HasSource)
+            .unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }));
+        assert!(matches!(
+            content.read_blob(&digest, 100),
+            Err(Error::Missing(_))
+        ));
+        assert_eq!(names(&content), 0);
+    }
+
+    #[test]
+    fn a_blob_that_changed_on_disk_is_not_served() {
+        let (_dir, content) = content();
+        let digest = Algorithm::Sha256.digest(b"a");
+        content
+            .put_blob(b"a", &digest, Durability::HasSource)
+            .unwrap();
+        std::fs::File::create(content.sharded("blobs", &digest)).unwrap();
+        assert!(matches!(
+            content.read_blob(&digest, 100),
+            Err(Error::Damaged(_))
+        ));
+    }
+
+    #[test]
+    fn a_layer_appears_whole_under_the_digest_of_its_tar() {
+        let (_dir, content) = content();
+        let id = DiffId(Algorithm::Sha256.digest(b"the tar"));
+        for _twice in 0..2 {
+            let mut stage = content.stage_layer().unwrap();
+            stage.append(&[7; 5000]).unwrap();
+            assert!(!content.has_layer(&id) || names(&content) == 1);
+            let staged = stage.finish(b"skeleton", b"spans").unwrap();
+            staged.publish(&content, &id, id.clone()).unwrap();
+        }
+        content.prove_layer(&id).unwrap();
+        let files = content.layer_files(&id);
+        assert_eq!(std::fs::read(files.data).unwrap(), [7; 5000]);
+        assert_eq!(std::fs::read(files.skeleton).unwrap(), b"skeleton");
+        assert_eq!(names(&content), 0);
+    }
+
+    #[test]
+    fn a_layer_with_another_tar_is_refused_and_leaves_nothing() {
+        let (_dir, content) = content();
+        let id = |text: &[u8]| DiffId(Algorithm::Sha256.digest(text));
+        let staged = content.stage_layer().unwrap().finish(b"", b"").unwrap();
+        let error = staged
+            .publish(&content, &id(b"wanted"), id(b"got"))
+            .unwrap_err();
+        assert!(matches!(error, Error::LayerMismatch { .. }));
+        assert!(!content.has_layer(&id(b"wanted")) && !content.has_layer(&id(b"got")));
+        assert_eq!(names(&content), 0);
+    }
+
+    #[test]
+    fn the_next_open_sweeps_what_a_crash_left_but_not_what_is_being_written() {
+        let (dir, content) = content();
+        let running = content.stage_layer().unwrap();
+        std::fs::create_dir(content.tmp.join("crashed")).unwrap();
+        std::fs::File::create(content.tmp.join("crashed/data")).unwrap();
+        std::fs::File::create(content.tmp.join("crashed-blob")).unwrap();
+        Content::open(&dir.path().join("content"), &HostId::from_hostname("h")).unwrap();
+        assert_eq!(names(&content), 1);
+        drop(running);
+        assert_eq!(names(&content), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! What can go wrong in the store, by what a caller could do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lapstrake_oci::{DiffId, Digest};
+
+/// The store's results.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation on the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The blob was never stored, or was removed.
+    #[error("blob {0} is not in the store")]
+    Missing(Digest),
+    /// Bytes are not what their name says.
+    #[error("blob {want} arrived as {got}: the bytes were damaged or replaced on the way")]
+    Mismatch {
+        /// The name.
+        want: Digest,
+        /// What the bytes hash to.
+        got: Digest,
+    },
+    /// A layer's tar is not what the image's config says.
+    #[error(
+        "layer {want} arrived as {got}: the blob does not hold the layer that the config names"
+    )]
+    LayerMismatch {
+        /// The diff id in the config.
+        want: DiffId,
+        /// What the tar hashes to.
+        got: DiffId,
+    },
+    /// A blob on disk no longer hashes to its name.
+    #[error("blob {0} is damaged on disk: pull its image again")]
+    Damaged(Digest),
+    /// A store made by a newer version, or not a store at all.
+    #[error("{} cannot be used: {why}", path.display())]
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        why: String,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The state database refused.
+    #[error("state database: cannot {action}: {source}")]
+    Database {
+        /// The verb.
+        action: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+/// What kind of answer an error is, for exit codes and wire formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The object is not there.
+    NotFound,
+    /// Bytes are wrong.
+    DataLoss,
+    /// The store needs another version of this program.
+    FailedPrecondition,
+    /// No space or quota left.
+    ResourceExhausted,
+    /// The machine failed.
+    Internal,
+}
+
+impl Error {
+    /// What kind of answer this is.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Missing(_) => Class::NotFound,
+            Self::Mismatch { .. } | Self::LayerMismatch { .. } | Self::Damaged(_) => {
+                Class::DataLoss
+            }
+            Self::Format { .. } => Class::FailedPrecondition,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Class::ResourceExhausted
+                }
+                _ => Class::Internal,
+            },
+            Self::Database { .. } => Class::Internal,
+        }
+    }
+}
+
+/// Names what was being done to what when an I/O error came.
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+/// Makes a directory and those above it.
+pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(io_error("create the directory", path))
+}

@@ -1,0 +1,211 @@
+//! Staging: where a layer is written before it has a name.
+//!
+//! A stage is a directory of its own below `tmp/<host>/`, locked while its writer lives, so a
+//! sweep can tell what a crash left from what is being written. Dropping a stage removes it.
+//!
+//! Bytes reach `data` through one buffer in pieces of [`BUFFER_BYTES`], and the kernel is asked to write
+//! them back as they come, so that the sync at the end is short.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use lapstrake_oci::DiffId;
+use lapstrake_sys::publish;
+
+use crate::content::{Content, LayerFiles};
+use crate::error::{Error, Result, io_error};
+
+/// Large enough that the cost of a system call does not matter, small enough to stay in cache.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// How often writeback is asked for.
+const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A name that no other stage of this process has. Names are claimed by creating them, so one in
+/// use by another process is seen and the next one tried.
+pub(crate) fn unique_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A locked directory that is removed when dropped.
+#[derive(Debug)]
+struct StageDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StageDir {
+    fn create(tmp: &Path) -> Result<Self> {
+        loop {
+            let path = tmp.join(unique_name());
+            match std::fs::create_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(io_error("create the directory", &path)(error)),
+            }
+            // A sweep between the creation and the lock takes the directory away; try again.
+            if let Some(lock) = lock_dir(&path)?
+                && path.exists()
+            {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+    }
+}
+
+impl Drop for StageDir {
+    fn drop(&mut self) {
+        // Published stages are no longer here; what cannot be removed is left to the next sweep.
+        drop(std::fs::remove_dir_all(&self.path));
+    }
+}
+
+/// Locks a directory, if nobody else has and it is still there.
+fn lock_dir(path: &Path) -> Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(io_error("open", path)(error.into())),
+    };
+    match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(dir)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(io_error("lock", path)(error.into())),
+    }
+}
+
+/// Removes what dead writers left in `tmp`.
+pub(crate) fn sweep(tmp: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(tmp).map_err(io_error("list", tmp))?;
+    for entry in entries {
+        let entry = entry.map_err(io_error("list", tmp))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(io_error("look at", &path))?;
+        let removed = if kind.is_dir() {
+            match lock_dir(&path)? {
+                Some(_lock) => std::fs::remove_dir_all(&path),
+                None => continue,
+            }
+        } else {
+            // A named stage of a single file (no O_TMPFILE here): it is written in one go.
+            std::fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("sweep", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A layer being written.
+#[derive(Debug)]
+pub struct LayerStage {
+    dir: StageDir,
+    files: LayerFiles,
+    data: File,
+    buffer: Vec<u8>,
+    written: u64,
+    writeback_from: u64,
+}
+
+impl LayerStage {
+    pub(crate) fn create(tmp: &Path) -> Result<Self> {
+        let dir = StageDir::create(tmp)?;
+        let files = LayerFiles::below(&dir.path);
+        let data = File::create_new(&files.data).map_err(io_error("create", &files.data))?;
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Ok(Self {
+            dir,
+            files,
+            data,
+            buffer,
+            written: 0,
+            writeback_from: 0,
+        })
+    }
+
+    /// Writes the next bytes of `data`.
+    ///
+    /// # Errors
+    /// If the disk refuses; the stage is then of no more use.
+    pub fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let free = BUFFER_BYTES - self.buffer.len();
+            let (now, later) = bytes.split_at(free.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == BUFFER_BYTES {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.data.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.written - self.writeback_from >= WRITEBACK_BYTES {
+            self.start_writeback();
+        }
+        Ok(())
+    }
+
+    fn start_writeback(&mut self) {
+        let length = self.written - self.writeback_from;
+        publish::start_writeback(&self.data, self.writeback_from, length);
+        self.writeback_from = self.written;
+    }
+
+    /// Ends `data` and writes the other two files.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(mut self, skeleton: &[u8], spans: &[u8]) -> Result<StagedLayer> {
+        self.flush().map_err(io_error("write", &self.files.data))?;
+        self.start_writeback();
+        for (path, bytes) in [(&self.files.skeleton, skeleton), (&self.files.spans, spans)] {
+            let mut file = File::create_new(path).map_err(io_error("create", path))?;
+            file.write_all(bytes).map_err(io_error("write", path))?;
+            publish::start_writeback(&file, 0, bytes.len() as u64);
+        }
+        Ok(StagedLayer { dir: self.dir })
+    }
+}
+
+/// A layer that is complete, but has no name yet.
+#[derive(Debug)]
+pub struct StagedLayer {
+    dir: StageDir,
+}
+
+impl StagedLayer {
+    /// Gives the layer its name, if `got`, the digest of the tar that was written, is the `want`ed one. If
+    /// the layer is in the store already, this copy of it is dropped. Nothing is synced: the
+    /// layer has a source, and is *present* but not *proved*.
+    ///
+    /// # Errors
+    /// If the digests differ, or the file system refuses.
+    pub fn publish(self, content: &Content, want: &DiffId, got: DiffId) -> Result<()> {
+        if *want != got {
+            return Err(Error::LayerMismatch {
+                want: want.clone(),
+                got,
+            });
+        }
+        content.publish_layer(&self.dir.path, want)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,472 @@
+//! `state.db`: tags and what is known of each layer, in SQLite.
+//!
+//! Records refer only to what is published. Two kinds of commit: *present* records may be lost in a
+//! crash together with the content that they speak of (WAL without a sync); *proved* ones are
+//! synced, after their content was.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+
+use lapstrake_oci::{DiffId, Digest};
+
+use crate::error::{Error, Result};
+use crate::index::IndexStamp;
+
+/// The schema's version, kept in SQLite's `user_version`.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE image (
+    reference TEXT PRIMARY KEY,
+    manifest  TEXT NOT NULL,
+    config    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE layer (
+    diff_id      TEXT PRIMARY KEY,
+    tar_len      INTEGER NOT NULL,
+    data_len     INTEGER NOT NULL,
+    index_len    INTEGER NOT NULL,
+    index_blake3 TEXT NOT NULL,
+    proved       INTEGER NOT NULL,
+    boot_id      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE source (
+    diff_id    TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    blob       TEXT NOT NULL,
+    blob_len   INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (diff_id, repository, blob)
+) STRICT, WITHOUT ROWID;
+";
+
+/// An image that a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRecord {
+    /// The name, normalised.
+    pub reference: String,
+    /// The manifest for this platform.
+    pub manifest: Digest,
+    /// The config, whose digest is the image's id.
+    pub config: Digest,
+}
+
+/// How far a layer can be trusted without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerState {
+    /// On disk, synced.
+    Proved,
+    /// Written under the running kernel; readable, but a crash may take it back.
+    Present,
+    /// Written under a kernel that no longer runs and never synced: check before use.
+    Doubtful,
+}
+
+/// What is known of a published layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerRecord {
+    /// Its name.
+    pub diff_id: DiffId,
+    /// Length of its tar in bytes.
+    pub tar_len: u64,
+    /// Length of its `data` in bytes.
+    pub data_len: u64,
+    /// What its index must be.
+    pub index: IndexStamp,
+    /// How far to trust it.
+    pub state: LayerState,
+}
+
+/// A blob from which a layer can be made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Registry and repository, as in a normalised reference.
+    pub repository: String,
+    /// The compressed blob.
+    pub blob: Digest,
+    /// Its length in bytes.
+    pub blob_len: u64,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct State {
+    db: Connection,
+    boot_id: String,
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy)]
+enum Commit {
+    Lazy,
+    Synced,
+}
+
+impl State {
+    pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Self> {
+        let fail = |action| move |source| Error::Database { action, source };
+        let mut db = Connection::open(path).map_err(fail("open"))?;
+        db.busy_timeout(Duration::from_secs(30))
+            .map_err(fail("set a timeout"))?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(fail("turn on WAL"))?;
+        migrate(&mut db, path)?;
+        Ok(Self {
+            db,
+            boot_id: boot_id.to_owned(),
+        })
+    }
+
+    fn commit<T>(
+        &mut self,
+        action: &'static str,
+        mode: Commit,
+        change: impl FnOnce(&Connection, &str) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let synchronous = match mode {
+            Commit::Lazy => "NORMAL",
+            Commit::Synced => "FULL",
+        };
+        let boot_id = self.boot_id.clone();
+        let run = || {
+            self.db.pragma_update(None, "synchronous", synchronous)?;
+            let transaction = self
+                .db
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = change(&transaction, &boot_id)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|source| Error::Database { action, source })
+    }
+
+    /// Records a layer as present. A layer that is proved stays so.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn add_layer(&mut self, layer: &LayerRecord, source: Option<&Source>) -> Result<()> {
+        let id = layer.diff_id.to_string();
+        self.commit("record a layer", Commit::Lazy, |db, boot_id| {
+            db.execute(
+                "INSERT INTO layer VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
+                 ON CONFLICT (diff_id) DO UPDATE SET index_len = ?4, index_blake3 = ?5",
+                params![
+                    id,
+                    sql(layer.tar_len),
+                    sql(layer.data_len),
+                    sql(layer.index.len),
+                    layer.index.blake3,
+                    boot_id
+                ],
+            )?;
+            if let Some(source) = source {
+                db.execute(
+                    "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        id,
+                        source.repository,
+                        source.blob.to_string(),
+                        sql(source.blob_len),
+                        source.media_type
+                    ],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records that layers, and the named images, are on disk; waits until the record is too.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn set_proved<'a>(&mut self, layers: impl IntoIterator<Item = &'a DiffId>) -> Result<()> {
+        self.commit("record layers as proved", Commit::Synced, |db, boot_id| {
+            let mut update =
+                db.prepare("UPDATE layer SET proved = 1, boot_id = ?2 WHERE diff_id = ?1")?;
+            for id in layers {
+                update.execute(params![id.to_string(), boot_id])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets a layer whose content is gone.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn forget_layer(&mut self, id: &DiffId) -> Result<()> {
+        self.commit("forget a layer", Commit::Synced, |db, _boot| {
+            db.execute(
+                "DELETE FROM layer WHERE diff_id = ?1",
+                params![id.to_string()],
+            )
+            .map(drop)
+        })
+    }
+
+    /// What is known of a layer.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn layer(&self, id: &DiffId) -> Result<Option<LayerRecord>> {
+        self.db
+            .query_row(
+                "SELECT diff_id, tar_len, data_len, index_len, index_blake3, proved, boot_id
+                 FROM layer WHERE diff_id = ?1",
+                params![id.to_string()],
+                |row| layer_record(row, &self.boot_id),
+            )
+            .optional()
+            .map_err(|source| Error::Database {
+                action: "look up a layer",
+                source,
+            })
+    }
+
+    /// From where a layer can be made again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn sources(&self, id: &DiffId) -> Result<Vec<Source>> {
+        let read = || {
+            self.db
+                .prepare(
+                    "SELECT repository, blob, blob_len, media_type FROM source WHERE diff_id = ?1",
+                )?
+                .query_map(params![id.to_string()], |row| {
+                    Ok(Source {
+                        repository: row.get(0)?,
+                        blob: parsed(row, 1)?,
+                        blob_len: length(row, 2)?,
+                        media_type: row.get(3)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "look up sources",
+            source,
+        })
+    }
+
+    /// Lets a name lead to an image. Its blobs and layers must be published.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn set_image(&mut self, image: &ImageRecord) -> Result<()> {
+        self.commit("record an image", Commit::Lazy, |db, _boot| {
+            db.execute(
+                "INSERT OR REPLACE INTO image VALUES (?1, ?2, ?3)",
+                params![
+                    image.reference,
+                    image.manifest.to_string(),
+                    image.config.to_string()
+                ],
+            )
+            .map(drop)
+        })
+    }
+
+    /// The image that a name leads to.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn image(&self, reference: &str) -> Result<Option<ImageRecord>> {
+        self.db
+            .query_row(
+                "SELECT reference, manifest, config FROM image WHERE reference = ?1",
+                params![reference],
+                image_record,
+            )
+            .optional()
+            .map_err(|source| Error::Database {
+                action: "look up an image",
+                source,
+            })
+    }
+
+    /// Every name and its image, by name.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        let read = || {
+            self.db
+                .prepare("SELECT reference, manifest, config FROM image ORDER BY reference")?
+                .query_map([], image_record)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list the images",
+            source,
+        })
+    }
+}
+
+fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
+    let fail = |source| Error::Database {
+        action: "prepare the tables",
+        source,
+    };
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    let version: i64 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(fail)?;
+    match version {
+        0 => {
+            transaction.execute_batch(SCHEMA).map_err(fail)?;
+            transaction
+                .pragma_update(None, "user_version", VERSION)
+                .map_err(fail)?;
+            transaction.commit().map_err(fail)
+        }
+        VERSION => Ok(()),
+        newer => Err(Error::Format {
+            path: path.to_owned(),
+            why: format!(
+                "it has schema version {newer}; this lapstrake knows {VERSION}: use a newer lapstrake"
+            ),
+        }),
+    }
+}
+
+/// SQLite's integers are signed; a length above `i64::MAX` exists on no file system.
+fn sql(length: u64) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn length(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value)
+        .map_err(|_negative| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
+
+fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
+    Ok(ImageRecord {
+        reference: row.get(0)?,
+        manifest: parsed(row, 1)?,
+        config: parsed(row, 2)?,
+    })
+}
+
+fn layer_record(row: &Row<'_>, boot_id: &str) -> rusqlite::Result<LayerRecord> {
+    let proved: bool = row.get(5)?;
+    let written_under: String = row.get(6)?;
+    let state = match (proved, written_under == boot_id) {
+        (true, _) => LayerState::Proved,
+        (false, true) => LayerState::Present,
+        (false, false) => LayerState::Doubtful,
+    };
+    Ok(LayerRecord {
+        diff_id: DiffId(parsed(row, 0)?),
+        tar_len: length(row, 1)?,
+        data_len: length(row, 2)?,
+        index: IndexStamp {
+            len: length(row, 3)?,
+            blake3: row.get(4)?,
+        },
+        state,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapstrake_oci::Algorithm;
+
+    use super::*;
+
+    fn layer(state: LayerState) -> LayerRecord {
+        LayerRecord {
+            diff_id: DiffId(Algorithm::Sha256.digest(b"layer")),
+            tar_len: 3,
+            data_len: 2,
+            index: IndexStamp {
+                len: 1,
+                blake3: "00".to_owned(),
+            },
+            state,
+        }
+    }
+
+    #[test]
+    fn an_unproved_layer_is_doubtful_after_a_reboot_and_a_proved_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let open = |boot| State::open(&path, boot).unwrap();
+        let present = layer(LayerState::Present);
+        let id = &present.diff_id;
+        let source = Source {
+            repository: "r".to_owned(),
+            blob: id.0.clone(),
+            blob_len: 9,
+            media_type: "m".to_owned(),
+        };
+        open("one").add_layer(&present, Some(&source)).unwrap();
+        assert_eq!(open("one").layer(id).unwrap().unwrap(), present);
+        assert_eq!(
+            open("two").layer(id).unwrap().unwrap(),
+            layer(LayerState::Doubtful)
+        );
+        open("two").set_proved([id]).unwrap();
+        assert_eq!(
+            open("three").layer(id).unwrap().unwrap(),
+            layer(LayerState::Proved)
+        );
+        assert_eq!(open("three").sources(id).unwrap(), [source]);
+        open("three").forget_layer(id).unwrap();
+        assert_eq!(open("three").layer(id).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_leads_to_the_image_it_was_given_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("state.db"), "boot").unwrap();
+        let image = |text: &[u8]| ImageRecord {
+            reference: "docker.io/library/x:latest".to_owned(),
+            manifest: Algorithm::Sha256.digest(text),
+            config: Algorithm::Sha256.digest(text),
+        };
+        for text in [b"1", b"2"] {
+            state.set_image(&image(text)).unwrap();
+        }
+        assert_eq!(state.images().unwrap(), [image(b"2")]);
+        assert_eq!(
+            state.image("docker.io/library/x:latest").unwrap(),
+            Some(image(b"2"))
+        );
+        assert_eq!(state.image("other").unwrap(), None);
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_with_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        drop(State::open(&path, "boot").unwrap());
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = State::open(&path, "boot").unwrap_err().to_string();
+        assert!(error.contains("schema version 99"), "{error}");
+    }
+}
