@@ -128,6 +128,29 @@ impl Error {
     }
 }
 
+/// What is wrong with an entry, before it is known which.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Malformed(&'static str),
+    Limit { what: &'static str, limit: u64 },
+}
+
+impl From<&'static str> for Refusal {
+    fn from(what: &'static str) -> Self {
+        Self::Malformed(what)
+    }
+}
+
+impl Refusal {
+    /// The error for the entry of that name.
+    pub(crate) fn of(self, entry: String) -> Error {
+        match self {
+            Self::Malformed(what) => Error::Malformed { entry, what },
+            Self::Limit { what, limit } => Error::Limit { entry, what, limit },
+        }
+    }
+}
+
 /// A name from a tar, fit for a message: escaped, and cut when long.
 pub(crate) fn show(name: &[u8]) -> String {
     const SHOWN_BYTES_MAX: usize = 200;

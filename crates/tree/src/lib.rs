@@ -33,10 +33,14 @@ pub mod skeleton;
 pub mod split;
 pub mod view;
 
+mod acl;
 mod builder;
+mod contents;
 mod header;
 mod machine;
+mod metadata;
 mod path;
 mod pax;
 mod sparse;
+mod sparse_map;
 mod whiteout;

@@ -6,28 +6,16 @@ use std::collections::BTreeMap;
 
 use crate::{
     builder::{Builder, Entry, Kind},
-    error::{Error, show},
+    contents::{Contents, Want},
+    error::{Error, Refusal, show},
     header::{BLOCK_BYTES, Block, Header, Problem, Segment, is_zero, old_sparse_continuation},
-    limits::{
-        DEVICE_MAJOR_MAX, DEVICE_MINOR_MAX, Limits, PATH_BYTES_MAX, XATTR_LIST_BYTES_MAX,
-        XATTR_NAME_BYTES_MAX, XATTR_TOTAL_BYTES_MAX, XATTR_VALUE_BYTES_MAX,
-    },
-    model::{BLOCK, Content, Device, FileData, Metadata, Timestamp, Tree, Xattrs},
+    limits::Limits,
+    metadata,
+    model::{BLOCK, Content, Device, FileData, Metadata, Tree},
     pax::Attributes,
-    sparse::{self, Run},
-    whiteout::steers_overlay,
+    sparse,
+    sparse_map::MapReader,
 };
-
-/// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// Bytes of the tar that stay in the skeleton, as many as there are: see [`Machine::literal`].
-    Literal,
-    /// So many bytes of a file, whose place in `data` this is: see [`Machine::content`].
-    Content { length: u64, data_offset: u64 },
-    /// So many zeros in `data` that are not in the tar: see [`Machine::zeros`].
-    Zeros(u64),
-}
 
 /// Reads one tar.
 #[derive(Debug)]
@@ -52,6 +40,7 @@ pub(crate) struct Machine {
     data_end: u64,
     /// What sparse files cost so far.
     sparse_bytes: u64,
+    attributes_dropped: u64,
 }
 
 #[derive(Debug)]
@@ -97,16 +86,6 @@ struct File {
     stored: u64,
 }
 
-#[derive(Debug)]
-struct Contents {
-    zeros: u64,
-    left: u64,
-    data_offset: u64,
-    runs: std::vec::IntoIter<Run>,
-    zeros_after: u64,
-    padding: u64,
-}
-
 impl Machine {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
@@ -125,6 +104,7 @@ impl Machine {
             tar_offset: 0,
             data_end: 0,
             sparse_bytes: 0,
+            attributes_dropped: 0,
         }
     }
 
@@ -152,14 +132,15 @@ impl Machine {
         }
     }
 
+    /// How many attributes were left out of the tree.
+    pub(crate) fn attributes_dropped(&self) -> u64 {
+        self.attributes_dropped
+    }
+
     /// What comes next.
     pub(crate) fn want(&self) -> Want {
         match &self.state {
-            State::Content(contents) if contents.zeros > 0 => Want::Zeros(contents.zeros),
-            State::Content(contents) => Want::Content {
-                length: contents.left,
-                data_offset: contents.data_offset,
-            },
+            State::Content(contents) => contents.want(),
             _ => Want::Literal,
         }
     }
@@ -167,37 +148,26 @@ impl Machine {
     /// Zeros of [`Want::Zeros`] were written.
     pub(crate) fn zeros(&mut self, count: u64) {
         if let State::Content(contents) = &mut self.state {
-            contents.zeros -= count;
+            contents.zeros(count);
         }
-        self.settle();
+        self.leave_contents();
     }
 
     /// Bytes of [`Want::Content`] passed.
     pub(crate) fn content(&mut self, count: u64) {
         self.tar_offset += count;
         if let State::Content(contents) = &mut self.state {
-            contents.left -= count;
-            contents.data_offset += count;
+            contents.content(count);
         }
-        self.settle();
+        self.leave_contents();
     }
 
-    /// Leaves contents that are over.
-    fn settle(&mut self) {
-        let State::Content(contents) = &mut self.state else {
-            return;
-        };
-        while contents.zeros == 0 && contents.left == 0 {
-            if let Some(run) = contents.runs.next() {
-                contents.zeros = run.zeros_before;
-                contents.left = run.length;
-                contents.data_offset = run.data_offset;
-            } else if contents.zeros_after > 0 {
-                contents.zeros = std::mem::take(&mut contents.zeros_after);
-            } else {
-                self.state = after(contents.padding, |left| State::Padding { left });
-                return;
-            }
+    /// Goes on after contents that are over.
+    fn leave_contents(&mut self) {
+        if let State::Content(contents) = &self.state
+            && contents.is_over()
+        {
+            self.state = after(contents.padding, |left| State::Padding { left });
         }
     }
 
@@ -381,7 +351,11 @@ impl Machine {
         };
         let kind = match header.kind() {
             b'1' => Kind::HardLink { target: target() },
-            b'2' => Kind::Node(Content::Symlink(self.symlink_target(target())?.into())),
+            b'2' => Kind::Node(Content::Symlink(
+                metadata::symlink_target(target())
+                    .map_err(|why| self.refuse(why))?
+                    .into(),
+            )),
             b'3' => Kind::Node(Content::CharDevice(self.device(header)?)),
             b'4' => Kind::Node(Content::BlockDevice(self.device(header)?)),
             b'5' | b'D' => Kind::Node(Content::Directory(BTreeMap::new())),
@@ -423,88 +397,15 @@ impl Machine {
         });
     }
 
-    fn symlink_target(&self, target: Vec<u8>) -> Result<Vec<u8>, Error> {
-        if target.is_empty() {
-            return Err(self.malformed("it is a symbolic link to nothing"));
-        }
-        if target.len() as u64 >= PATH_BYTES_MAX {
-            return Err(self.limit("its target", PATH_BYTES_MAX - 1));
-        }
-        Ok(target)
-    }
-
     fn device(&self, header: &Header<'_>) -> Result<Device, Error> {
-        let (major, minor) = header.device().map_err(|what| self.malformed(what))?;
-        let bounded = |number: i64, max: u64| {
-            let number = u32::try_from(number)
-                .ok()
-                .filter(|number| u64::from(*number) <= max);
-            number.ok_or_else(|| self.limit("its device number", max))
-        };
-        Ok(Device {
-            major: bounded(major, DEVICE_MAJOR_MAX)?,
-            minor: bounded(minor, DEVICE_MINOR_MAX)?,
-        })
+        metadata::device(header).map_err(|why| self.refuse(why))
     }
 
-    fn metadata(&self, header: &Header<'_>, local: &Attributes) -> Result<Metadata, Error> {
-        let malformed = |what| self.malformed(what);
-        let mode = header.mode().map_err(malformed)? & 0o7777;
-        let uid = local
-            .uid(&self.global)
-            .map_or_else(|| header.uid(), Ok)
-            .map_err(malformed)?;
-        let gid = local
-            .gid(&self.global)
-            .map_or_else(|| header.gid(), Ok)
-            .map_err(malformed)?;
-        let mtime = match local.mtime(&self.global) {
-            Some(mtime) => mtime,
-            None => Timestamp {
-                seconds: header.mtime().map_err(malformed)?,
-                nanoseconds: 0,
-            },
-        };
-        Ok(Metadata {
-            mode: u16::try_from(mode).expect("masked to twelve bits"),
-            uid: owner(uid)
-                .ok_or("its owner is beyond 32 bits")
-                .map_err(malformed)?,
-            gid: owner(gid)
-                .ok_or("its group is beyond 32 bits")
-                .map_err(malformed)?,
-            mtime,
-            xattrs: self.xattrs(local)?,
-        })
-    }
-
-    fn xattrs(&self, local: &Attributes) -> Result<Xattrs, Error> {
-        let mut xattrs = Xattrs::new();
-        for (name, value) in local.xattrs(&self.global) {
-            if steers_overlay(name) || !has_namespace(name) {
-                continue;
-            }
-            if name.contains(&0) {
-                return Err(self.malformed("an attribute's name has a NUL in it"));
-            }
-            self.within(
-                "an attribute's name",
-                name.len() as u64,
-                XATTR_NAME_BYTES_MAX,
-            )?;
-            self.within("an attribute", value.len() as u64, XATTR_VALUE_BYTES_MAX)?;
-            xattrs.insert(Box::from(name), Box::from(value));
-        }
-        let names: usize = xattrs.keys().map(|name| name.len() + 1).sum();
-        let values: usize = xattrs.values().map(|value| value.len()).sum();
-        self.within(
-            "the length of its attributes' names",
-            names as u64,
-            XATTR_LIST_BYTES_MAX,
-        )?;
-        let total = (names + values) as u64;
-        self.within("the length of its attributes", total, XATTR_TOTAL_BYTES_MAX)?;
-        Ok(xattrs)
+    fn metadata(&mut self, header: &Header<'_>, local: &Attributes) -> Result<Metadata, Error> {
+        let mut dropped = 0;
+        let metadata = metadata::metadata(header, local, &self.global, &mut dropped);
+        self.attributes_dropped += dropped;
+        metadata.map_err(|why| self.refuse(why))
     }
 
     fn file(
@@ -590,14 +491,8 @@ impl Machine {
     fn plain_file(&mut self, file: File) -> Result<(), Error> {
         let data_offset = self.data_end;
         self.data_end = self.data_room(data_offset, file.size)?;
-        let contents = Contents {
-            zeros: 0,
-            left: file.size,
-            data_offset,
-            runs: Vec::new().into_iter(),
-            zeros_after: self.data_end - data_offset - file.size,
-            padding: padding(file.stored),
-        };
+        let zeros_after = self.data_end - data_offset - file.size;
+        let contents = Contents::whole(data_offset, file.size, zeros_after, padding(file.stored));
         let data_offset = if file.size == 0 { 0 } else { data_offset };
         self.contents(file, FileData::Contiguous { data_offset }, contents)
     }
@@ -630,14 +525,7 @@ impl Machine {
             return Err(self.limit("what its holes would take up", budget));
         }
         self.data_end = layout.data_end;
-        let contents = Contents {
-            zeros: 0,
-            left: 0,
-            data_offset: 0,
-            runs: layout.runs.into_iter(),
-            zeros_after: layout.zeros_after,
-            padding: padding(file.stored),
-        };
+        let contents = Contents::of_layout(layout.runs, layout.zeros_after, padding(file.stored));
         self.contents(file, layout.data, contents)
     }
 
@@ -652,7 +540,7 @@ impl Machine {
             kind,
         })?;
         self.state = State::Content(contents);
-        self.settle();
+        self.leave_contents();
         Ok(())
     }
 
@@ -687,6 +575,10 @@ impl Machine {
             return Err(Error::Truncated { entry, offset });
         }
         Ok(self.builder.finish())
+    }
+
+    fn refuse(&self, why: Refusal) -> Error {
+        why.of(self.current())
     }
 
     fn malformed(&self, what: Problem) -> Error {
@@ -728,81 +620,4 @@ fn padding(length: u64) -> u64 {
 
 fn at_most(bytes: &[u8], left: u64) -> usize {
     usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
-}
-
-/// Ids are 32 bits. Writers that took them for signed ones stored -2 for 4294967294; -1 is nobody's.
-fn owner(id: i64) -> Option<u32> {
-    let id = if (i64::from(i32::MIN)..0).contains(&id) {
-        id + (1 << 32)
-    } else {
-        id
-    };
-    u32::try_from(id).ok().filter(|id| *id != u32::MAX)
-}
-
-/// Linux knows no other attributes, so no file could have them: GNU tar drops them with a warning.
-fn has_namespace(attribute: &[u8]) -> bool {
-    let namespaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-    let acls: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
-    namespaces
-        .iter()
-        .any(|prefix| attribute.len() > prefix.len() && attribute.starts_with(prefix))
-        || acls.contains(&attribute)
-}
-
-/// Reads the sparse map of PAX 1.0: decimal numbers, one a line; how many runs, then the runs.
-#[derive(Debug, Default)]
-struct MapReader {
-    /// The number whose line has not ended.
-    number: Option<u64>,
-    /// How many runs there will be, once known.
-    runs: Option<u64>,
-    /// An offset that waits for its length.
-    offset: Option<u64>,
-    segments: Vec<Segment>,
-}
-
-impl MapReader {
-    /// Reads a block; whether the map is whole with it.
-    fn block(&mut self, block: &Block, runs_max: u64) -> Result<bool, Problem> {
-        for byte in block {
-            match byte {
-                b'0'..=b'9' => {
-                    let digit = u64::from(byte - b'0');
-                    let number = self.number.unwrap_or(0).checked_mul(10);
-                    let number = number.and_then(|number| number.checked_add(digit));
-                    self.number = Some(number.ok_or("its sparse map has too large a number")?);
-                }
-                b'\n' => {
-                    let number = self
-                        .number
-                        .take()
-                        .ok_or("its sparse map has an empty line")?;
-                    self.line(number, runs_max)?;
-                }
-                _ => return Err("its sparse map has something that is no number"),
-            }
-            if self.runs == Some(self.segments.len() as u64) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn line(&mut self, number: u64, runs_max: u64) -> Result<(), Problem> {
-        if self.runs.is_none() {
-            if number > runs_max {
-                return Err("its sparse map has too many runs");
-            }
-            self.runs = Some(number);
-        } else if let Some(offset) = self.offset.take() {
-            self.segments.push(Segment {
-                offset,
-                length: number,
-            });
-        } else {
-            self.offset = Some(number);
-        }
-        Ok(())
-    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Attributes {
     gid: Said<i64>,
     mtime: Said<Timestamp>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    acl: Said<Vec<u8>>,
+    default_acl: Said<Vec<u8>>,
     /// How the entry is sparse.
     pub(crate) sparse: Sparse,
 }
@@ -59,6 +61,8 @@ impl Attributes {
             b"uid" => self.uid = Some(maybe(value, signed, "its owner is no number")?),
             b"gid" => self.gid = Some(maybe(value, signed, "its group is no number")?),
             b"mtime" => self.mtime = Some(maybe(value, timestamp, "its time is no number")?),
+            b"SCHILY.acl.access" => self.acl = Some(Some(value.to_vec())),
+            b"SCHILY.acl.default" => self.default_acl = Some(Some(value.to_vec())),
             _ => {
                 if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.set_xattr(attribute.to_vec(), value.to_vec());
@@ -107,6 +111,14 @@ impl Attributes {
 
     pub(crate) fn mtime(&self, global: &Self) -> Option<Timestamp> {
         said(&self.mtime, &global.mtime).copied()
+    }
+
+    pub(crate) fn acl<'a>(&'a self, global: &'a Self) -> Option<&'a [u8]> {
+        said(&self.acl, &global.acl).map(Vec::as_slice)
+    }
+
+    pub(crate) fn default_acl<'a>(&'a self, global: &'a Self) -> Option<&'a [u8]> {
+        said(&self.default_acl, &global.default_acl).map(Vec::as_slice)
     }
 
     /// Attributes in the order of their records, global ones first; a later one replaces an earlier.

@@ -1,9 +1,10 @@
 //! Makes a layer's tree again from its skeleton alone, as after a loss of the index.
 
 use crate::{
+    contents::Want,
     error::Error,
     limits::Limits,
-    machine::{Machine, Want},
+    machine::Machine,
     model::Tree,
     read_at::ReadAt,
     skeleton::{Op, Skeleton},

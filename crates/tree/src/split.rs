@@ -3,11 +3,7 @@
 use std::io;
 
 use crate::{
-    error::Error,
-    limits::Limits,
-    machine::{Machine, Want},
-    model::Tree,
-    skeleton,
+    contents::Want, error::Error, limits::Limits, machine::Machine, model::Tree, skeleton,
 };
 
 /// Takes the bytes of a layer's `data` file, in order.
@@ -43,6 +39,9 @@ pub struct SplitLayer {
     pub tar_len: u64,
     /// How many entries the tar has.
     pub entries: u64,
+    /// How many extended attributes are not in the tree: overlay's own, those of namespaces that Linux
+    /// has not, and access lists that name users without ids.
+    pub attributes_dropped: u64,
 }
 
 /// Splits one tar. After an error there is nothing to do with it but to drop it.
@@ -93,11 +92,9 @@ impl Splitter {
     /// Ends the tar; an error if it is not whole.
     pub fn finish(mut self, data: &mut dyn DataSink) -> Result<SplitLayer, Error> {
         self.feed(&[], data)?;
-        let (tar_len, data_len, entries) = (
-            self.machine.tar_len(),
-            self.machine.data_len(),
-            self.machine.entries(),
-        );
+        let (data_len, entries) = (self.machine.data_len(), self.machine.entries());
+        let tar_len = self.machine.tar_len();
+        let attributes_dropped = self.machine.attributes_dropped();
         let tree = self.machine.finish()?;
         let skeleton = self.skeleton.finish(data_len, entries)?;
         Ok(SplitLayer {
@@ -106,6 +103,7 @@ impl Splitter {
             data_len,
             tar_len,
             entries,
+            attributes_dropped,
         })
     }
 }

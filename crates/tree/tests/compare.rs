@@ -143,6 +143,11 @@ fn make_xattrs(root: &Path) {
     set("a", "user.empty", b"");
     set("d", "trusted.secret", b"only root");
     set("d", "user.large", &[b'x'; 2000]);
+    // user::rw- user:12345:r-- group::r-- mask::rw- other::---
+    let list = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\x39\x30\0\0\x04\0\x04\0\
+        \xff\xff\xff\xff\x10\0\x06\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+    set("a", "system.posix_acl_access", list);
+    set("d/e", "system.posix_acl_default", list);
     set(
         "suid",
         "security.capability",
@@ -337,6 +342,15 @@ fn privileged_gnu_tar_with_sparse_files() {
 fn privileged_gnu_tar_with_attributes() {
     let arguments = ["-c", "--format=pax", "--xattrs", "--xattrs-include=*", "."];
     compare(Fixture::Fractions, PAX_XATTRS, "tar", &arguments);
+    let arguments = [
+        "-c",
+        "--format=pax",
+        "--acls",
+        "--xattrs",
+        "--xattrs-include=*",
+        ".",
+    ];
+    compare(Fixture::Fractions, PAX_XATTRS, "tar", &arguments);
 }
 
 #[test]
@@ -352,7 +366,7 @@ fn privileged_bsdtar() {
             fixture,
             said,
             "bsdtar",
-            &["-c", "--numeric-owner", &format, "-f", "-", "."],
+            &["-c", "--acls", "--xattrs", &format, "-f", "-", "."],
         );
     }
 }

@@ -360,6 +360,35 @@ fn attributes_that_linux_does_not_know_are_dropped_and_huge_ones_refused() {
 }
 
 #[test]
+fn access_lists_are_attributes_if_their_ids_are_known() {
+    let list = |text: &str| {
+        new()
+            .pax(b'x', &[("SCHILY.acl.access", text.as_bytes())])
+            .directory("d")
+    };
+    let (tree, _) =
+        shared::check(&list("user::rwx,user:7:r-x,group::r-x,mask::r-x,other::--x").end()).unwrap();
+    let node = tree.node(tree.child(NodeId::ROOT, b"d").unwrap());
+    assert!(
+        node.metadata
+            .xattrs
+            .contains_key(&b"system.posix_acl_access"[..])
+    );
+    let unknown = list("user::rwx,user:sam:r-x,group::r-x,mask::r-x,other::--x");
+    let (layer, _) = shared::split(&unknown.clone().end(), 512).unwrap();
+    assert_eq!(layer.attributes_dropped, 1);
+    self::tree(unknown, &["d . 755", "d d 711"]);
+    self::tree(
+        list("user::rwx,group::r-x,other::--x"),
+        &["d . 755", "d d 751"],
+    );
+    let raw = new()
+        .pax(b'x', &[("SCHILY.xattr.system.posix_acl_access", b"x")])
+        .directory("d");
+    refused(raw, "access control list is malformed");
+}
+
+#[test]
 fn extended_headers_override_fields() {
     let records: [(&str, &[u8]); 6] = [
         ("path", b"p"),
