@@ -1,2 +1,9 @@
 //! Holes, spans and sources: how a missing range is made again.
+//!
+//! A layer arrives as a compressed blob. While it is decoded ([`decode`]) its tar is cut into *spans*
+//! of about 1 MiB, and for each the place in the blob from which decoding can start again is kept,
+//! with the span's digest ([`spans`]). With that, any span can be made again from the blob.
 #![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod spans;

@@ -9,5 +9,6 @@
 pub mod file;
 pub mod loopdev;
 pub mod mount;
+pub mod inflate;
 pub mod publish;
 pub mod xattr;
