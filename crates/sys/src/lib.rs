@@ -7,8 +7,8 @@
 )]
 
 pub mod file;
+pub mod inflate;
 pub mod loopdev;
 pub mod mount;
-pub mod inflate;
 pub mod publish;
 pub mod xattr;
