@@ -196,6 +196,14 @@ pub struct Detached {
 }
 
 impl Detached {
+    /// A second mount of what is mounted at `path` (without mounts below it).
+    pub fn copy_of(path: &Path) -> Result<Self> {
+        let flags = sys::OpenTreeFlags::OPEN_TREE_CLONE | sys::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        sys::open_tree(CWD, path, flags)
+            .map(|fd| Self { fd })
+            .map_err(|e| Error::call("copy the mount at", path.display().to_string(), e))
+    }
+
     /// Gives the mount its place: the directory or file `name` beneath `dir`. The descriptor goes
     /// on naming the mount.
     pub fn attach(&self, dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
@@ -230,6 +238,7 @@ impl AsFd for Detached {
 /// The string is cut at one page by the kernel, so one that does not fit is refused here.
 pub fn mount_with_string(
     name: &'static str,
+    source: &str,
     target: &Path,
     restrictions: Restrictions,
     options: &[u8],
@@ -251,11 +260,30 @@ pub fn mount_with_string(
     if restrictions.inert {
         flags |= sys::MountFlags::NODEV | sys::MountFlags::NOSUID | sys::MountFlags::NOEXEC;
     }
-    match sys::mount(name, target, name, flags, Some(options.as_c_str())) {
+    match sys::mount(source, target, name, flags, Some(options.as_c_str())) {
         Ok(()) => Ok(()),
         Err(Errno::NODEV) => Err(Error::NoFilesystem { name }),
         Err(errno) => Err(Error::call("mount at", target.display().to_string(), errno)),
     }
+}
+
+/// Calls `work` with `dir` as the working directory, in a thread that has one of its own.
+pub fn in_directory<T: Send>(
+    dir: impl AsFd + Sync,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let enter = || {
+        // SAFETY: CLONE_FS gives the calling thread its own working directory, root and umask;
+        // the thread ends here, and nothing in it relies on sharing them.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }
+            .map_err(|e| Error::call("unshare", "the working directory", e))?;
+        rustix::process::fchdir(&dir).map_err(|e| Error::call("enter", "a directory", e))?;
+        work()
+    };
+    std::thread::scope(|scope| match scope.spawn(enter).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Keeps mounts made below `target` to this mount namespace (`MS_PRIVATE`).
@@ -392,7 +420,7 @@ mod tests {
             inert: true,
         };
         let options = vec![b'x'; rustix::param::page_size()];
-        let error = mount_with_string("overlay", Path::new("/"), restrictions, &options);
+        let error = mount_with_string("overlay", "none", Path::new("/"), restrictions, &options);
         assert_eq!(error.expect_err("too long").errno(), Errno::TOOBIG);
     }
 
