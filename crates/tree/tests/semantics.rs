@@ -5,7 +5,7 @@ mod shared;
 
 use lapstrake_tree::{
     error::{Class, Error},
-    model::{Content, NodeId, Timestamp},
+    model::{Content, FileData, NodeId, Timestamp},
 };
 use shared::{
     describe::describe,
@@ -643,4 +643,128 @@ fn an_empty_file_has_no_place() {
     assert!(data.is_empty());
     let node = tree.node(tree.child(NodeId::ROOT, b"a").unwrap());
     assert!(matches!(node.content, Content::File { size: 0, .. }));
+}
+
+/// A sparse file of PAX 0.1 with these runs, `x` in each byte of them.
+fn sparse(name: &str, size: u64, runs: &[(u64, u64)]) -> Tar {
+    let numbers: Vec<_> = runs
+        .iter()
+        .map(|(at, length)| format!("{at},{length}"))
+        .collect();
+    let stored: u64 = runs.iter().map(|(_, length)| length).sum();
+    new()
+        .pax(
+            b'x',
+            &[
+                ("GNU.sparse.size", size.to_string().as_bytes()),
+                ("GNU.sparse.map", numbers.join(",").as_bytes()),
+                ("GNU.sparse.numblocks", runs.len().to_string().as_bytes()),
+            ],
+        )
+        .file(name, &"x".repeat(usize::try_from(stored).unwrap()))
+}
+
+/// The chunk size and runs of a sparse file that is alone in its layer, and how long `data` is.
+#[track_caller]
+fn layout(tar: Tar, chunk_bits: u8, expected: &[(u64, u64, u64)], data_len: usize) {
+    let (tree, data) = shared::check(&tar.end()).unwrap();
+    let node = tree.node(tree.child(NodeId::ROOT, b"f").unwrap());
+    let Content::File {
+        data: FileData::Sparse {
+            chunk_bits: bits,
+            extents,
+        },
+        ..
+    } = &node.content
+    else {
+        panic!("not sparse: {node:?}");
+    };
+    let runs: Vec<_> = extents
+        .iter()
+        .map(|extent| (extent.file_offset, extent.data_offset, extent.length))
+        .collect();
+    assert_eq!(
+        (*bits, runs.as_slice(), data.len()),
+        (chunk_bits, expected, data_len)
+    );
+}
+
+#[test]
+fn sparse_files_take_the_cheapest_chunks() {
+    layout(sparse("f", 1 << 20, &[(0, 10)]), 12, &[(0, 0, 4096)], 4096);
+    layout(
+        sparse("f", 1 << 20, &[(5000, 4000)]),
+        12,
+        &[(4096, 0, 8192)],
+        8192,
+    );
+    let apart = sparse("f", 1 << 20, &[(0, 1), (1 << 19, 1), ((1 << 20) - 1, 1)]);
+    let end = (1 << 20) - 4096;
+    layout(
+        apart,
+        12,
+        &[(0, 0, 4096), (1 << 19, 4096, 4096), (end, 8192, 4096)],
+        3 * 4096,
+    );
+    // One byte in 16 GiB: 256 KiB of zeros and 512 KiB of index are the least.
+    layout(
+        sparse("f", 1 << 34, &[(0, 1)]),
+        18,
+        &[(0, 0, 1 << 18)],
+        1 << 18,
+    );
+    // A hole is no chunk; the largest chunks leave the smallest index.
+    layout(sparse("f", 1 << 50, &[]), 43, &[], 0);
+    // The last run ends with the file.
+    layout(
+        sparse("f", 5000, &[(4096, 904)]),
+        12,
+        &[(4096, 0, 904)],
+        4096,
+    );
+}
+
+#[test]
+fn sparse_files_without_holes_are_plain_ones() {
+    let (tree, data) = shared::check(&sparse("f", 5000, &[(0, 100), (4500, 500)]).end()).unwrap();
+    let node = tree.node(tree.child(NodeId::ROOT, b"f").unwrap());
+    let plain = FileData::Contiguous { data_offset: 0 };
+    assert_eq!(
+        node.content,
+        Content::File {
+            size: 5000,
+            data: plain
+        }
+    );
+    assert_eq!(
+        (data[99], data[100], data[4499], data[4500]),
+        (b'x', 0, 0, b'x')
+    );
+}
+
+#[test]
+fn sparse_maps_that_claim_too_much_are_refused() {
+    let size = i64::MAX.cast_unsigned();
+    refused(
+        sparse("f", size, &[(0, 1), (size - 1, 1)]),
+        "exceeds the limit",
+    );
+    let far: Vec<_> = (0..1000).map(|run| (run << 30, 1)).collect();
+    refused(sparse("f", 1 << 50, &far), "exceeds the limit");
+    refused(sparse("f", size + 1, &[]), "does not fit its size");
+    refused(sparse("f", 10, &[(5, 6)]), "does not fit its size");
+    refused(sparse("f", 10, &[(5, 2), (4, 1)]), "does not fit its size");
+    refused(sparse("f", 10, &[(u64::MAX, 2)]), "does not fit its size");
+}
+
+#[test]
+fn numbers_of_a_tar_do_not_overflow_a_file() {
+    // What the map says must be there.
+    let mut tar = sparse("f", 100, &[(0, 10)]);
+    tar.0.truncate(1024);
+    let tar = tar.file("f", "too little");
+    assert!(shared::check(&tar.clone().file("g", "").end()).is_ok());
+    let mut tar = sparse("f", 100, &[(0, 10)]);
+    tar.0.truncate(1024);
+    refused(tar.file("f", "short"), "does not fit its size");
 }
