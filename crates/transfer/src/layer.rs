@@ -1,0 +1,93 @@
+//! One layer on its way from a blob to the store.
+//!
+//! Three stages run at once, joined by bounded queues, so that a pull costs no more memory for a large
+//! layer than for a small one and the slowest stage sets the pace:
+//!
+//! ```text
+//! network task --pipe--> decode thread --blocks--> split thread --> data, skeleton, spans, index
+//!                        sha256 of blob            sha256 of tar, span digests
+//! ```
+//!
+//! Nothing is published unless the blob's and the tar's digest are both what the manifest and the
+//! config say.
+
+mod decode;
+mod split;
+
+use std::sync::mpsc;
+
+use lapstrake_bridge::PipeReader;
+use lapstrake_fill::decode::{Boundary, Compression};
+use lapstrake_oci::{Descriptor, DiffId};
+use lapstrake_store::{LayerRecord, Store};
+
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+/// Bytes of tar that pass between the threads at a time: they stay in the processor's cache.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// Blocks in flight between the threads.
+const BLOCKS: usize = 6;
+
+/// What is to be fetched, and what it must turn out to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The blob as the manifest describes it.
+    pub(crate) blob: Descriptor,
+    /// What the manifest says of its compression; the bytes themselves decide.
+    pub(crate) compression: Compression,
+    /// The tar as the config names it.
+    pub(crate) diff_id: DiffId,
+}
+
+/// A piece of the tar. A boundary, if any, lies behind its bytes.
+struct Block {
+    bytes: Vec<u8>,
+    boundary: Option<Boundary>,
+}
+
+/// Where blocks come from and go back to, to be filled again.
+struct Queue {
+    full: mpsc::SyncSender<Block>,
+    empty: mpsc::Receiver<Vec<u8>>,
+}
+
+/// The other end of a [`Queue`].
+struct Blocks {
+    full: mpsc::Receiver<Block>,
+    empty: mpsc::SyncSender<Vec<u8>>,
+}
+
+fn queue() -> (Queue, Blocks) {
+    let (full_sender, full) = mpsc::sync_channel(BLOCKS);
+    // Room for every block there is, so that giving one back never waits.
+    let (empty, empty_receiver) = mpsc::sync_channel(BLOCKS + 2);
+    (Queue { full: full_sender, empty: empty_receiver }, Blocks { full, empty })
+}
+
+/// Receives a blob and publishes its layer; returns its record, not yet in the state database.
+/// Blocks until all is done: run it on a thread of its own.
+pub(crate) fn receive(
+    store: &Store,
+    wanted: &Wanted,
+    limits: Limits,
+    blob: PipeReader<lapstrake_registry_client::Error>,
+) -> Result<LayerRecord> {
+    let (queue, blocks) = queue();
+    std::thread::scope(|scope| {
+        let decode = std::thread::Builder::new()
+            .name("decode".to_owned())
+            .spawn_scoped(scope, move || decode::run(wanted, limits, blob, &queue))
+            .map_err(Error::NoThread)?;
+        let split = split::run(store, wanted, limits, &blocks);
+        // The decoder stops when nobody takes its blocks any more.
+        drop(blocks);
+        let decoded = decode.join().map_err(|_panic| Error::Panicked("decode"))?;
+        // If both failed, the side that failed first says why; the other only saw it go.
+        match (decoded, split) {
+            (Err(Error::Abandoned), Err(error)) | (Err(error), _) => Err(error),
+            (Ok(_), Err(error)) => Err(error),
+            (Ok(()), Ok(split)) => split.publish(store, wanted),
+        }
+    })
+}

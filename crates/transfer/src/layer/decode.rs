@@ -1,0 +1,138 @@
+//! The decode thread: hashes the blob and decompresses it.
+
+use lapstrake_bridge::{Broken, PipeReader};
+use lapstrake_fill::decode::{Compression, Decoder, Limits as DecodeLimits, SpanPolicy};
+use lapstrake_registry_client::Error as ClientError;
+
+use super::{BLOCK_BYTES, BLOCKS, Block, Queue, Wanted};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+
+pub(super) fn run(
+    wanted: &Wanted,
+    limits: Limits,
+    mut blob: PipeReader<ClientError>,
+    queue: &Queue,
+) -> Result<()> {
+    let mut decoding = Decoding::new(wanted, limits, queue);
+    while let Some(chunk) = blob.read().map_err(|broken| match broken {
+        Broken::Failed(error) => Error::Registry(error),
+        Broken::Cancelled => Error::Cancelled,
+    })? {
+        decoding.feed(&chunk)?;
+    }
+    decoding.finish(wanted)
+}
+
+struct Decoding<'a> {
+    queue: &'a Queue,
+    declared: Compression,
+    limits: DecodeLimits,
+    hasher: lapstrake_oci::digest::Hasher,
+    received: u64,
+    /// The blob's first bytes, until there are enough to tell how it is compressed.
+    start: Vec<u8>,
+    decoder: Option<Decoder>,
+    /// The block being filled, at its full length, and how much of it is.
+    block: Vec<u8>,
+    filled: usize,
+    made: usize,
+}
+
+impl<'a> Decoding<'a> {
+    fn new(wanted: &Wanted, limits: Limits, queue: &'a Queue) -> Self {
+        Self {
+            queue,
+            declared: wanted.compression,
+            limits: DecodeLimits { tar_bytes: limits.tar_bytes },
+            hasher: wanted.blob.digest.algorithm().hasher(),
+            received: 0,
+            start: Vec::new(),
+            decoder: None,
+            block: vec![0; BLOCK_BYTES],
+            filled: 0,
+            made: 1,
+        }
+    }
+
+    fn feed(&mut self, chunk: &[u8]) -> Result<()> {
+        self.hasher.update(chunk);
+        self.received += chunk.len() as u64;
+        if self.decoder.is_some() {
+            return self.decode(chunk);
+        }
+        self.start.extend_from_slice(chunk);
+        if self.start.len() < Compression::MAGIC {
+            return Ok(());
+        }
+        self.begin()
+    }
+
+    /// Starts decoding with the bytes kept so far.
+    fn begin(&mut self) -> Result<()> {
+        let start = std::mem::take(&mut self.start);
+        // A media type may lie; the bytes don't. What they look like wins, as in Docker.
+        let compression = match Compression::detect(&start) {
+            Compression::Plain if start.len() < Compression::MAGIC => self.declared,
+            seen => seen,
+        };
+        self.decoder = Some(Decoder::new(compression, SpanPolicy::MIB, self.limits)?);
+        self.decode(&start)
+    }
+
+    fn decode(&mut self, mut input: &[u8]) -> Result<()> {
+        let decoder = self.decoder.as_mut().expect("called once there is a decoder");
+        loop {
+            let step = decoder.decode(input, &mut self.block[self.filled..])?;
+            input = &input[step.consumed..];
+            self.filled += step.produced;
+            let full = self.filled == self.block.len();
+            if step.boundary.is_none() && !full {
+                return Ok(());
+            }
+            let next = next_block(self.queue, &mut self.made)?;
+            let mut bytes = std::mem::replace(&mut self.block, next);
+            bytes.truncate(self.filled);
+            self.filled = 0;
+            send(self.queue, Block { bytes, boundary: step.boundary })?;
+        }
+    }
+
+    fn finish(mut self, wanted: &Wanted) -> Result<()> {
+        if self.decoder.is_none() {
+            self.begin()?;
+        }
+        let got = self.hasher.finish();
+        let (want, size) = (&wanted.blob.digest, wanted.blob.size);
+        if got != *want || self.received != size {
+            return Err(Error::BlobMismatch {
+                want: want.clone(),
+                size,
+                got,
+                received: self.received,
+            });
+        }
+        self.decoder.take().expect("begun above").finish()?;
+        self.block.truncate(self.filled);
+        send(self.queue, Block { bytes: self.block, boundary: None })
+    }
+}
+
+fn send(queue: &Queue, block: Block) -> Result<()> {
+    queue.full.send(block).map_err(|_gone| Error::Abandoned)
+}
+
+/// A block to fill: a new one while fewer than [`BLOCKS`] were made, then one that comes back.
+fn next_block(queue: &Queue, made: &mut usize) -> Result<Vec<u8>> {
+    if let Ok(mut block) = queue.empty.try_recv() {
+        block.resize(BLOCK_BYTES, 0);
+        return Ok(block);
+    }
+    if *made < BLOCKS {
+        *made += 1;
+        return Ok(vec![0; BLOCK_BYTES]);
+    }
+    let mut block = queue.empty.recv().map_err(|_gone| Error::Abandoned)?;
+    block.resize(BLOCK_BYTES, 0);
+    Ok(block)
+}
