@@ -90,7 +90,10 @@ impl Digest {
         for byte in raw {
             write!(hex, "{byte:02x}").expect("a String takes any text");
         }
-        Self { algorithm, hex: hex.into() }
+        Self {
+            algorithm,
+            hex: hex.into(),
+        }
     }
 
     /// The hash used.
@@ -134,8 +137,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let (name, hex) =
-            text.split_once(':').ok_or_else(|| DigestError::Form(text.to_owned()))?;
+        let (name, hex) = text
+            .split_once(':')
+            .ok_or_else(|| DigestError::Form(text.to_owned()))?;
         let algorithm = match name {
             "sha256" => Algorithm::Sha256,
             "sha512" => Algorithm::Sha512,
@@ -146,7 +150,10 @@ impl FromStr for Digest {
         if hex.len() != algorithm.hex_len() || !is_hex {
             return Err(DigestError::Hex(text.to_owned(), algorithm.hex_len()));
         }
-        Ok(Self { algorithm, hex: hex.into() })
+        Ok(Self {
+            algorithm,
+            hex: hex.into(),
+        })
     }
 }
 
@@ -164,12 +171,71 @@ impl<'de> serde::Deserialize<'de> for Digest {
 }
 
 /// The digest of a layer's uncompressed tar: what names a layer here.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(transparent)]
 pub struct DiffId(pub Digest);
 
 impl fmt::Display for DiffId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_reads_back_as_written() {
+        for text in [format!("sha256:{EMPTY}"), format!("sha512:{EMPTY}{EMPTY}")] {
+            let digest: Digest = text.parse().unwrap();
+            assert_eq!(digest.to_string(), text);
+            let json = serde_json::to_string(&digest).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        }
+    }
+
+    #[test]
+    fn bytes_hash_alike_whole_and_in_parts() {
+        assert_eq!(Algorithm::Sha256.digest(b"").hex(), EMPTY);
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let mut hasher = algorithm.hasher();
+            hasher.update(b"ab");
+            hasher.update(b"c");
+            assert_eq!(hasher.finish(), algorithm.digest(b"abc"));
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let form = |text: &str| DigestError::Form(text.to_owned());
+        let hex = |text: &str, len| DigestError::Hex(text.to_owned(), len);
+        for (text, expected) in [
+            ("", form("")),
+            (EMPTY, form(EMPTY)),
+            (":abc", form(":abc")),
+            ("md5:abc", DigestError::Algorithm("md5".to_owned())),
+            ("SHA256:abc", DigestError::Algorithm("SHA256".to_owned())),
+            ("sha256:", hex("sha256:", 64)),
+            (
+                &format!("sha256:{EMPTY}0"),
+                hex(&format!("sha256:{EMPTY}0"), 64),
+            ),
+            (
+                &format!("sha512:{EMPTY}"),
+                hex(&format!("sha512:{EMPTY}"), 128),
+            ),
+            (
+                &format!("sha256:{}", EMPTY.to_uppercase()),
+                hex(&format!("sha256:{}", EMPTY.to_uppercase()), 64),
+            ),
+        ] {
+            assert_eq!(text.parse::<Digest>(), Err(expected));
+        }
     }
 }
