@@ -14,6 +14,10 @@ use crate::{Error, Index, Manifest, Parsed, bounds};
 
 /// A manifest or an index.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per pull, and taken apart at once"
+)]
 pub enum Document {
     /// One image.
     Manifest(Parsed<Manifest>),

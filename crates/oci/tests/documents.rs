@@ -1,4 +1,5 @@
 //! Manifests, indexes and configs, case by case and against oci-spec's parsers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's")]
 
 use lapstrake_oci::{
     Algorithm, Class, Config, Descriptor, DiffId, Digest, Document, Error, Image, Index, Manifest,
@@ -58,6 +59,7 @@ enum Read {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "cases read better so")]
 fn check_kind(document: &Value, declared: Option<&str>, expected: Read) {
     let read = match Document::parse(bytes(document), declared) {
         Ok(Document::Manifest(_)) => Read::Manifest,

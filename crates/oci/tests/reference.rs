@@ -230,7 +230,8 @@ proptest! {
                 prop_assert_eq!(ours.repo().registry(), theirs.registry());
                 prop_assert_eq!(ours.repo().path(), theirs.repository());
                 prop_assert_eq!(ours.tag().map(|t| t.as_str()), theirs.tag());
-                prop_assert_eq!(ours.digest().map(ToString::to_string).as_deref(), theirs.digest());
+                let digest = ours.digest().map(ToString::to_string);
+                prop_assert_eq!(digest.as_deref(), theirs.digest());
             }
             (Ok(ours), Err(error)) => {
                 prop_assert!(ours.repo().registry().starts_with('['), "{}: {}", text, error);
@@ -249,9 +250,9 @@ proptest! {
     #[test]
     fn each_form_reads_back(text in texts()) {
         if let Ok(read) = text.parse::<Reference>() {
-            prop_assert_eq!(read.familiar().parse::<Reference>().as_ref(), Ok(&read));
-            prop_assert_eq!(read.to_string().parse::<Reference>().as_ref(), Ok(&read));
-            prop_assert_eq!(read.repo().to_string().parse::<Repo>().as_ref(), Ok(read.repo()));
+            prop_assert_eq!(read.familiar().parse::<Reference>(), Ok(read.clone()));
+            prop_assert_eq!(read.to_string().parse::<Reference>(), Ok(read.clone()));
+            prop_assert_eq!(read.repo().to_string().parse::<Repo>(), Ok(read.repo().clone()));
         }
     }
 
