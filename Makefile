@@ -1,0 +1,33 @@
+# make run     what Lapstrake does, with a real Debian image (IMAGE=… for one from a registry)
+# make test    everything that CI runs
+# make bench   the measures of docs/benchmarks.md (WHAT=… for some of them)
+#
+# Debian packages that are missing are installed with apt-get. Rust is not: see README.md.
+
+.POSIX:
+.PHONY: run test bench need-rust
+
+IMAGE =
+WHAT =
+
+BUILD_PACKAGES = gcc libc6-dev make
+IMAGE_PACKAGES = debootstrap skopeo docker-registry
+RUN_PACKAGES = runc
+TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3
+BENCH_PACKAGES = docker.io containerd podman crun python3
+
+run: need-rust
+	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES)
+	cargo build --release --locked --package lapstrake-cli
+	cargo run --quiet --locked --package xtask -- demo $(IMAGE)
+
+test: need-rust
+	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+	cargo run --quiet --locked --package xtask -- check
+
+bench: need-rust
+	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)
+	cargo run --quiet --release --locked --package xtask -- bench $(WHAT)
+
+need-rust:
+	@command -v cargo >/dev/null || { echo 'Rust is missing: install it with rustup (https://rustup.rs)' >&2; exit 1; }
