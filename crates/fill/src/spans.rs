@@ -1,9 +1,23 @@
 //! The span table: where each span of a layer's tar starts, how to make it again, and its digest.
 //!
 //! A [`SpanRecorder`] is fed the tar with the decoder's boundaries and makes the table. Windows are
-//! kept compressed; they are by far the most of it.
+//! kept compressed; they are by far the most of it. [`SpanTable::to_bytes`] and
+//! [`SpanTable::from_bytes`] are the `spans` file.
 
-use crate::decode::{Boundary, Compression, Restart};
+mod file;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use lapstrake_oci::Digest;
+
+use crate::decode::Compression;
+
+pub use file::{FileError, VERSION};
+pub use record::{RecordError, SpanRecorder};
 
 /// A span's digest: BLAKE3 over its tar bytes.
 pub type SpanDigest = blake3::Hash;
@@ -19,7 +33,7 @@ pub struct Span {
     pub digest: SpanDigest,
 }
 
-/// How decoding can start at a span: a [`Restart`] as it is stored.
+/// How decoding can start at a span: a [`Restart`](crate::decode::Restart) as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// From this byte of the blob, with nothing known.
@@ -38,127 +52,75 @@ pub enum Start {
     Continue,
 }
 
+impl Start {
+    /// The first byte of the blob that is needed, if this is a place to start.
+    pub fn byte(&self) -> Option<u64> {
+        match self {
+            Self::At { byte } => Some(*byte),
+            Self::Deflate { bit, .. } => Some(bit / 8),
+            Self::Continue => None,
+        }
+    }
+}
+
+/// The compressed blob that spans are made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// Its digest, under which any source may have it.
+    pub digest: Digest,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+}
+
 /// A layer's spans.
+///
+/// From a recorder or a file it always fits together: the first span starts at 0 and at a place to
+/// start, offsets grow, and every place is one that the blob's format has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanTable {
-    /// How the blob is compressed.
-    pub compression: Compression,
-    /// Bytes of the blob.
-    pub blob_bytes: u64,
+    pub(crate) blob: Blob,
+    pub(crate) tar_bytes: u64,
+    pub(crate) spans: Vec<Span>,
+}
+
+impl SpanTable {
+    /// What the spans are made from.
+    pub fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
     /// Bytes of the tar.
-    pub tar_bytes: u64,
+    pub fn tar_bytes(&self) -> u64 {
+        self.tar_bytes
+    }
+
     /// In order; the first starts at 0. Empty for an empty tar.
-    pub spans: Vec<Span>,
-}
-
-/// Makes a span table from the tar as it goes by.
-///
-/// Feed every byte of the tar to [`Self::update`] and every boundary, at its place among them, to
-/// [`Self::cut`]; then [`Self::finish`]. It costs a BLAKE3 of the tar and is best run beside the
-/// thread that decodes.
-pub struct SpanRecorder {
-    hasher: blake3::Hasher,
-    compressor: zstd::bulk::Compressor<'static>,
-    start: Start,
-    span_offset: u64,
-    tar_offset: u64,
-    spans: Vec<Span>,
-}
-
-impl std::fmt::Debug for SpanRecorder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SpanRecorder")
-            .field("spans", &self.spans.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Windows are compressed at zstd's level 1: level 3 makes them 3 % smaller and takes twice as long.
-const WINDOW_LEVEL: i32 = 1;
-
-/// Why a span table cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// No memory for the compressor.
-    #[error("out of memory for compressing windows")]
-    Memory,
-    /// A boundary is not where the bytes fed so far end.
-    #[error("a boundary at {boundary} came after {fed} bytes of tar")]
-    Misplaced {
-        /// Where the boundary says it is.
-        boundary: u64,
-        /// Bytes fed.
-        fed: u64,
-    },
-}
-
-impl SpanRecorder {
-    /// Ready for the first byte of the tar.
-    pub fn new() -> Result<Self, RecordError> {
-        let compressor =
-            zstd::bulk::Compressor::new(WINDOW_LEVEL).map_err(|_| RecordError::Memory)?;
-        Ok(Self {
-            hasher: blake3::Hasher::new(),
-            compressor,
-            start: Start::At { byte: 0 },
-            span_offset: 0,
-            tar_offset: 0,
-            spans: Vec::new(),
-        })
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
-    /// Takes in more bytes of the tar.
-    pub fn update(&mut self, tar: &[u8]) {
-        self.hasher.update(tar);
-        self.tar_offset += tar.len() as u64;
+    /// The bytes of tar that a span is.
+    pub fn range(&self, index: usize) -> Range<u64> {
+        let end = self.spans.get(index + 1);
+        self.spans[index].tar_offset..end.map_or(self.tar_bytes, |next| next.tar_offset)
     }
 
-    /// Ends the span here.
-    pub fn cut(&mut self, boundary: Boundary) -> Result<(), RecordError> {
-        if boundary.tar_offset != self.tar_offset {
-            return Err(RecordError::Misplaced {
-                boundary: boundary.tar_offset,
-                fed: self.tar_offset,
-            });
-        }
-        self.end_span();
-        self.start = match boundary.restart {
-            Restart::At { byte } => Start::At { byte },
-            Restart::Continue => Start::Continue,
-            Restart::Deflate { bit, window } => Start::Deflate {
-                bit,
-                window: self
-                    .compressor
-                    .compress(&window)
-                    .map_err(|_| RecordError::Memory)?
-                    .into(),
-            },
-        };
-        Ok(())
+    /// The spans that a range of the tar touches.
+    pub fn touched(&self, tar: Range<u64>) -> Range<usize> {
+        let first = self
+            .spans
+            .partition_point(|span| span.tar_offset <= tar.start);
+        let end = self.spans.partition_point(|span| span.tar_offset < tar.end);
+        first.saturating_sub(1)..end.max(first.saturating_sub(1))
     }
 
-    fn end_span(&mut self) {
-        if self.span_offset == self.tar_offset {
-            return;
-        }
-        let start = std::mem::replace(&mut self.start, Start::Continue);
-        self.spans.push(Span {
-            tar_offset: self.span_offset,
-            start,
-            digest: self.hasher.finalize(),
-        });
-        self.hasher.reset();
-        self.span_offset = self.tar_offset;
-    }
-
-    /// The table, once tar and blob are whole.
-    pub fn finish(mut self, compression: Compression, blob_bytes: u64) -> SpanTable {
-        self.end_span();
-        SpanTable {
-            compression,
-            blob_bytes,
-            tar_bytes: self.tar_offset,
-            spans: self.spans,
-        }
+    /// The spans that have to be decoded to make this one, itself included: more than one only where
+    /// the blob's format has no nearer place to start.
+    pub fn group(&self, index: usize) -> Range<usize> {
+        let restarts = |span: &Span| span.start != Start::Continue;
+        let first = self.spans[..=index].iter().rposition(restarts).unwrap_or(0);
+        first..index + 1
     }
 }
