@@ -1,2 +1,7 @@
-//! What tests share: tar literals, an in-process registry.
+//! What tests of several crates share.
+//!
+//! It panics where a test would: what cannot be set up is a failed test. Nothing here belongs in a
+//! program, and no crate but those of tests depends on it.
 #![forbid(unsafe_code)]
+
+pub mod registry;

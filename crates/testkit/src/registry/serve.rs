@@ -1,0 +1,96 @@
+//! Connections: each gets a thread, which reads a request, decides the answer and sends it.
+
+use std::io::{self, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::{Answer, Ending};
+use super::http::{self, Incoming};
+use super::{Request, Shared, State};
+
+/// How often a stalled answer looks whether the registry still runs.
+const STALL_STEP: Duration = Duration::from_millis(20);
+
+pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for connection in listener.incoming() {
+        if shared.is_stopped() {
+            return;
+        }
+        let Ok(connection) = connection else { continue };
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            // A client that goes away is no fault of the registry's; the test sees it elsewhere.
+            drop(talk(&connection, &shared));
+        });
+    }
+}
+
+fn talk(connection: &TcpStream, shared: &Shared) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    shared.state().connections.push(connection.try_clone()?);
+    let mut input = BufReader::new(connection);
+    let mut output = connection;
+    while let Some(request) = Incoming::read(&mut input)? {
+        let answer = decide(&request, shared);
+        let is_open = http::send(&mut output, &answer, request.method == "HEAD")?;
+        if matches!(answer.ending, Ending::Stall(_)) {
+            while !shared.is_stopped() {
+                std::thread::sleep(STALL_STEP);
+            }
+        }
+        if !is_open {
+            break;
+        }
+    }
+    // The copy kept for the end holds the connection open, so closing this one is not enough.
+    connection.shutdown(std::net::Shutdown::Both)
+}
+
+fn decide(request: &Incoming, shared: &Shared) -> Answer {
+    let mut state = shared.state();
+    state.requests.push(Request {
+        method: request.method.clone(),
+        target: request.target.clone(),
+        authorization: request.authorization().map(str::to_owned),
+        range: request.range().map(str::to_owned),
+    });
+    let path = request.target.split('?').next().unwrap_or_default();
+    if path == "/token" {
+        return state.tokens.hand_out(&shared.access, request);
+    }
+    // From the right, since a repository may have such words in its name.
+    let Some((path, object)) = path.strip_prefix("/v2/").and_then(|path| {
+        let (path, name) = path.rsplit_once('/')?;
+        let (path, kind) = path.rsplit_once('/')?;
+        Some((path, (kind, name)))
+    }) else {
+        return Answer::error(404, "UNSUPPORTED", "no such endpoint");
+    };
+    let host = shared.address.to_string();
+    if let Some(refusal) = state.tokens.refusal(&shared.access, request, &host, path) {
+        return refusal;
+    }
+    serve(&mut state, request, path, object)
+}
+
+fn serve(state: &mut State, request: &Incoming, path: &str, (kind, name): (&str, &str)) -> Answer {
+    let (digest, whole) = match kind {
+        "blobs" => match state.content.blob(name) {
+            Some((digest, bytes)) => (digest, Answer::ok("application/octet-stream", bytes)),
+            None => return Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry"),
+        },
+        "manifests" => match state.content.manifest(path, name) {
+            Some((digest, stored)) => (digest, Answer::ok(&stored.media_type, stored.raw)),
+            None => return Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        },
+        _ => return Answer::error(404, "UNSUPPORTED", "no such endpoint"),
+    };
+    let whole = whole.with("Docker-Content-Digest", digest.to_string());
+    let fault = match request.method.as_str() {
+        "GET" => state.take_fault(&digest),
+        _ => None,
+    };
+    let fault = fault.unwrap_or(super::Fault::None);
+    fault.spoil(whole, request.first_byte(), &request.target)
+}
