@@ -2,6 +2,7 @@
 //! benchmarks. Tests and benchmarks use the same functions as the command line.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod check;
 pub mod command;
 pub mod error;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{check, error, images, registry};
+use xtask::{bench, check, error, images, registry};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -21,6 +21,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure beside Debian's docker.io, containerd and podman (all measures, or those named).
+    Bench {
+        /// Which measures.
+        what: Vec<String>,
+        /// How often each subject runs.
+        #[arg(long, default_value_t = 3)]
+        repeats: usize,
+        /// A directory on the file system to measure on.
+        #[arg(long)]
+        scratch: Option<PathBuf>,
+        /// Write the results here as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Bring docs/benchmarks.md up to date.
+        #[arg(long)]
+        write_docs: bool,
+    },
+    /// A piece of timed work (run by `bench`).
+    #[command(hide = true, subcommand)]
+    Work(bench::work::Work),
     /// Format, lints, docs, doc tests, tests and tidy rules: what CI calls green.
     Check,
     /// Make images from Debian packages (all of them, or those named).
@@ -56,6 +76,31 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
     let cache = arguments.cache.as_deref();
     match &arguments.command {
         Command::Check => check::run(),
+        Command::Bench {
+            what,
+            repeats,
+            scratch,
+            json,
+            write_docs,
+        } => {
+            let options = bench::Options {
+                what: what.clone(),
+                repeats: *repeats,
+                scratch: scratch.clone(),
+                json: json.clone(),
+                write_docs: *write_docs,
+            };
+            bench::run(&images::Cache::open(cache)?, &options)
+        }
+        Command::Work(work) => {
+            let done = bench::work::carry_out(work)?;
+            let json = serde_json::to_string(&done).map_err(|source| error::Error::Json {
+                what: "a result".to_owned(),
+                source,
+            })?;
+            println!("{json}");
+            Ok(())
+        }
         Command::Images { list: true, .. } => {
             for image in images::catalog::ALL {
                 println!("{:<14} {}", image.name, image.about);

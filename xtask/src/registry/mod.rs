@@ -15,8 +15,13 @@ use crate::images::{BuiltImage, Cache};
 /// `NAME:latest`.
 pub fn serve(cache: &Cache, images: &[BuiltImage], port: u16) -> Result<Registry> {
     let registry = Registry::start(&cache.registry(), port)?;
-    for image in images {
-        fill::push(cache, &registry, image)?;
-    }
+    fill(cache, &registry, images)?;
     Ok(registry)
+}
+
+/// Pushes images that a running registry does not have yet.
+pub fn fill(cache: &Cache, registry: &Registry, images: &[BuiltImage]) -> Result<()> {
+    images
+        .iter()
+        .try_for_each(|image| fill::push(cache, registry, image))
 }

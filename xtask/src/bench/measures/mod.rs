@@ -1,0 +1,90 @@
+//! The measures, by name.
+
+mod cache;
+mod copy_up;
+mod limited;
+mod mount;
+mod pull;
+mod python;
+mod reading;
+mod roots;
+mod writing;
+
+use super::report::Row;
+use super::scratch::Scratch;
+use crate::error::{Error, Result};
+
+/// One measure.
+#[derive(Debug)]
+pub struct Measure {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it says, in a line.
+    pub about: &'static str,
+    /// Runs it.
+    pub run: fn(&mut Scratch) -> Result<Vec<Row>>,
+}
+
+/// All measures, in the order of `docs/benchmarks.md`.
+pub const ALL: &[Measure] = &[
+    Measure {
+        name: "pull",
+        about: "the science image until it is ready and until it is durable; CPU, memory, disk",
+        run: pull::run,
+    },
+    Measure {
+        name: "mount",
+        about: "the image of 100 layers, nothing mounted, cold",
+        run: mount::run,
+    },
+    Measure {
+        name: "read",
+        about: "every file cold and warm, stat of all, 50,000 small files, lines",
+        run: reading::run,
+    },
+    Measure {
+        name: "python",
+        about: "importing scipy in the image",
+        run: python::run,
+    },
+    Measure {
+        name: "cache",
+        about: "page cache 10 s after the whole image was read",
+        run: cache::run,
+    },
+    Measure {
+        name: "limited",
+        about: "reading under a memory limit of 1.3 times the working set",
+        run: limited::run,
+    },
+    Measure {
+        name: "copy-up",
+        about: "chown -R and one-byte writes, on this file system and on xfs",
+        run: copy_up::run,
+    },
+    Measure {
+        name: "write",
+        about: "50,000 new files; 1 GB",
+        run: writing::run,
+    },
+];
+
+/// The measures with these names, or all if none is given.
+pub fn select(names: &[String]) -> Result<Vec<&'static Measure>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().collect());
+    }
+    let find = |name: &String| {
+        ALL.iter()
+            .find(|measure| measure.name == name)
+            .ok_or_else(|| Error::UnknownMeasure {
+                name: name.clone(),
+                known: ALL
+                    .iter()
+                    .map(|measure| measure.name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,66 @@
+//! dockerd with its own containerd, overlay2, and no network of its own.
+
+use std::path::Path;
+
+use super::{Daemon, Engine, Pull};
+use crate::bench::cgroup::Group;
+use crate::command::Tool;
+use crate::error::Result;
+use crate::files;
+
+/// Debian's docker.io.
+#[derive(Debug, Clone, Copy)]
+pub struct Docker;
+
+impl Docker {
+    /// The client, talking to the daemon below `dir`.
+    pub fn client(self, dir: &Path) -> Tool {
+        Tool::new("docker")
+            .arg("-H")
+            .arg(socket(dir))
+            .env("DOCKER_CONFIG", dir.join("client"))
+    }
+}
+
+fn socket(dir: &Path) -> String {
+    format!("unix://{}", dir.join("docker.sock").display())
+}
+
+impl Engine for Docker {
+    fn name(&self) -> &'static str {
+        "dockerd"
+    }
+
+    fn start(&self, dir: &Path, group: &Group) -> Result<Option<Daemon>> {
+        files::make_dir(dir)?;
+        let tool = group
+            .tool("dockerd")
+            .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
+            .args(["--userland-proxy=false", "--storage-driver=overlay2"])
+            .arg("--data-root")
+            .arg(dir.join("root"))
+            .arg("--exec-root")
+            .arg(dir.join("exec"))
+            .arg("--pidfile")
+            .arg(dir.join("pid"))
+            .arg("-H")
+            .arg(socket(dir));
+        Daemon::start("dockerd", tool, dir, || self.client(dir).arg("version")).map(Some)
+    }
+
+    fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull> {
+        let client = group
+            .tool("docker")
+            .env("DOCKER_CONFIG", dir.join("client"));
+        client
+            .arg("-H")
+            .arg(socket(dir))
+            .args(["pull", "--quiet", reference])
+            .output()?;
+        Ok(Pull::default())
+    }
+
+    fn clean(&self, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
+}
