@@ -11,9 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lapstrake_drivers::erofs::{
-    self, CopyUp, LayerFiles, PageCache, Request, RunDir, Writable,
-};
+use lapstrake_drivers::erofs::{self, CopyUp, LayerFiles, PageCache, Request, RunDir, Writable};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -40,8 +38,12 @@ fn request(
     target: PathBuf,
     mut arguments: impl Iterator<Item = String>,
 ) -> Result<Request, Failure> {
-    let mut request =
-        Request { layers: Vec::new(), writable: None, target, cache: PageCache::Direct };
+    let mut request = Request {
+        layers: Vec::new(),
+        writable: None,
+        target,
+        cache: PageCache::Direct,
+    };
     let (mut upper, mut work, mut copy_up) = (None, None, CopyUp::Whole);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -53,15 +55,29 @@ fn request(
         }
     }
     if let (Some(upper), Some(work)) = (upper, work) {
-        request.writable = Some(Writable { upper: upper.into(), work: work.into(), copy_up });
+        request.writable = Some(Writable {
+            upper: upper.into(),
+            work: work.into(),
+            copy_up,
+        });
     }
     Ok(request)
 }
 
 fn files(dir: &Path) -> Result<LayerFiles, Failure> {
-    let id = dir.file_name().ok_or("a layer needs a name")?.to_string_lossy().into_owned();
+    let id = dir
+        .file_name()
+        .ok_or("a layer needs a name")?
+        .to_string_lossy()
+        .into_owned();
     let (index, data) = (dir.join("index"), dir.join("data"));
     let index_len = std::fs::metadata(&index)?.len();
     let data_len = std::fs::metadata(&data)?.len();
-    Ok(LayerFiles { id, index, data: Some(data), index_len, data_len })
+    Ok(LayerFiles {
+        id,
+        index,
+        data: Some(data),
+        index_len,
+        data_len,
+    })
 }

@@ -1,5 +1,8 @@
 //! Manifests, indexes and configs, case by case and against oci-spec's parsers.
-#![allow(clippy::unwrap_used, reason = "helpers of tests: a failure is the test's")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure is the test's"
+)]
 
 use lapstrake_oci::{
     Algorithm, Class, Config, Descriptor, DiffId, Digest, Document, Error, Image, Index, Manifest,
