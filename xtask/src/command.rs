@@ -24,6 +24,11 @@ impl Tool {
         Self { command }
     }
 
+    /// A server that ends when we do, however we end.
+    pub fn ending_with_us(program: &str) -> Self {
+        Self::new("setpriv").args(["--pdeathsig", "TERM", program])
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

@@ -60,7 +60,7 @@ impl Group {
             script.push_str(&format!("echo $$ > '{}/cgroup.procs' && ", dir.display()));
         }
         script.push_str("exec \"$@\"");
-        Tool::new("sh").args(["-c", &script, "in-group", program])
+        Tool::ending_with_us("sh").args(["-c", &script, "in-group", program])
     }
 
     /// Processor seconds used so far.

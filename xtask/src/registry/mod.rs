@@ -6,7 +6,7 @@
 mod fill;
 mod server;
 
-pub use server::{Registry, free_port};
+pub use server::Registry;
 
 use crate::error::Result;
 use crate::images::{BuiltImage, Cache};

@@ -27,7 +27,8 @@ impl Registry {
     pub fn start(storage: &Path, port: u16) -> Result<Self> {
         files::make_dir(storage)?;
         let run = tempfile::tempdir().io("create a directory in", &std::env::temp_dir())?;
-        let port = if port == 0 { free_port()? } else { port };
+        // Else the answer of another server there would be taken for ours.
+        let port = unused(port)?;
         let configuration = run.path().join("config.yml");
         let text = format!(
             "version: 0.1\n\
@@ -101,14 +102,12 @@ impl Drop for Registry {
     }
 }
 
-/// A port that nobody listens on now.
-pub fn free_port() -> Result<u16> {
-    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-    let listener = TcpListener::bind(any).io("listen on", Path::new("127.0.0.1"))?;
-    Ok(listener
-        .local_addr()
-        .io("listen on", Path::new("127.0.0.1"))?
-        .port())
+/// This port of loopback (0: any), if nobody listens on it now.
+fn unused(port: u16) -> Result<u16> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let name = PathBuf::from(address.to_string());
+    let listener = TcpListener::bind(address).io("listen on", &name)?;
+    Ok(listener.local_addr().io("listen on", &name)?.port())
 }
 
 /// Whether a registry speaks at this port.

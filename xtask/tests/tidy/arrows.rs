@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("erofs", &["tree"]),
     ("distribution", &["oci"]),
     ("store", &["oci", "sys"]),
-    ("fill", &["sys", "tree"]),
+    ("fill", &["oci", "sys", "tree"]),
     ("drivers", &["sys"]),
     ("bridge", &[]),
     ("registry-client", &["distribution", "oci"]),
