@@ -1,5 +1,7 @@
 //! Where a registry's objects are.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use lapstrake_oci::{Digest, Repo};
 
 /// The registry that `docker.io` names is served by another host.
@@ -32,13 +34,21 @@ pub fn pull_scope(repo: &Repo) -> String {
 
 /// Whether a host is this machine, so that plain HTTP to it crosses no network.
 pub fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.rsplit_once(':').map_or(host, |(name, _port)| name),
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+        return matches!(address, Some(Ok(address)) if address.is_loopback());
+    }
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        Some(_) => return false,
+        None => host,
     };
     name.eq_ignore_ascii_case("localhost")
         || name
-            .parse::<std::net::IpAddr>()
+            .parse::<Ipv4Addr>()
             .is_ok_and(|address| address.is_loopback())
 }
 
@@ -54,6 +64,8 @@ mod tests {
             "127.0.0.1:5000",
             "127.9.9.9",
             "[::1]:80",
+            "[::1]",
+            "LocalHost",
         ] {
             assert!(is_loopback(host), "{host}");
         }
@@ -62,6 +74,11 @@ mod tests {
             "10.0.0.1:5000",
             "127.0.0.1.example:80",
             "[::2]",
+            "127.0.0.1:80.example",
+            "localhost:80.example",
+            "[::1].example",
+            "[localhost]",
+            "::1",
             "",
         ] {
             assert!(!is_loopback(host), "{host}");

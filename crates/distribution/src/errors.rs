@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// How much of a body that is no error document is worth showing, in characters.
+/// How much of what a registry says is worth showing, in characters.
 const EXCERPT_CHARS: usize = 200;
 
 #[derive(Deserialize)]
@@ -32,7 +32,7 @@ pub fn describe(body: &[u8]) -> String {
             )
             .filter(|line| !line.is_empty())
             .collect();
-        return lines.join("; ");
+        return clean(&lines.join("; "));
     }
     clean(&String::from_utf8_lossy(body))
 }
