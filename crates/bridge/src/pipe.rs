@@ -47,23 +47,14 @@ impl<E> PipeWriter<E> {
             .map_err(|_gone| Closed)
     }
 
-    /// Ends the pipe: all chunks were written.
-    ///
-    /// # Errors
-    /// If the reader is gone.
-    pub async fn end(self) -> Result<(), Closed> {
-        self.sender.send(Item::End).await.map_err(|_gone| Closed)
+    /// Ends the pipe: all chunks were written. A reader that is gone needs no end.
+    pub async fn end(self) {
+        drop(self.sender.send(Item::End).await);
     }
 
     /// Ends the pipe with the reason why there are no more chunks.
-    ///
-    /// # Errors
-    /// If the reader is gone.
-    pub async fn fail(self, error: E) -> Result<(), Closed> {
-        self.sender
-            .send(Item::Failed(error))
-            .await
-            .map_err(|_gone| Closed)
+    pub async fn fail(self, error: E) {
+        drop(self.sender.send(Item::Failed(error)).await);
     }
 }
 
@@ -114,7 +105,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        writer.end().await.unwrap();
+        writer.end().await;
         assert_eq!(read.join().await.unwrap(), b"abc");
     }
 

@@ -33,6 +33,7 @@ pub use stage::{LayerStage, StagedLayer};
 pub use state::{ImageRecord, LayerRecord, LayerState, Source, State};
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A host's name for its own corner of a shared store: letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +59,9 @@ impl HostId {
 pub struct Store {
     /// Blobs and layers.
     pub content: Content,
-    /// Tags and layer records.
-    pub state: State,
     /// The indexes built on this host.
     pub indexes: Indexes,
+    state: Mutex<State>,
     root: PathBuf,
 }
 
@@ -81,10 +81,15 @@ impl Store {
         let state = State::open(&state_dir.join("state.db"), boot_id)?;
         Ok(Self {
             content,
-            state,
             indexes,
+            state: Mutex::new(state),
             root: root.to_owned(),
         })
+    }
+
+    /// Tags and layer records, for one thread at a time. Don't hold it while doing anything long.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the store is.

@@ -7,15 +7,24 @@ use std::io::Write;
 use lapstrake_erofs::{IndexOptions, write_index};
 use lapstrake_oci::DiffId;
 use lapstrake_store::{IndexStamp, LayerRecord, Store};
-use lapstrake_tree::{Limits, Skeleton, model::Tree, rebuild};
+use lapstrake_tree::limits::Limits;
+use lapstrake_tree::model::Tree;
+use lapstrake_tree::rebuild::rebuild;
+use lapstrake_tree::skeleton::Skeleton;
 
 use crate::error::{Error, Result};
 
 /// Writes the index of a layer.
 pub(crate) fn write(store: &Store, id: &DiffId, tree: &Tree, data_len: u64) -> Result<IndexStamp> {
-    let options = IndexOptions { uuid: uuid(id), data_len };
+    let options = IndexOptions {
+        uuid: uuid(id),
+        data_len,
+    };
     store.indexes.put(id, |mut out: &mut dyn Write| {
-        write_index(tree, &options, &mut out).map_err(|source| Error::Index { id: id.clone(), source })?;
+        write_index(tree, &options, &mut out).map_err(|source| Error::Index {
+            id: id.clone(),
+            source,
+        })?;
         Ok(())
     })
 }
@@ -25,9 +34,15 @@ pub(crate) fn write(store: &Store, id: &DiffId, tree: &Tree, data_len: u64) -> R
 fn uuid(id: &DiffId) -> [u8; 16] {
     let mut uuid = [0; 16];
     let hex = id.0.hex().as_bytes();
-    let digit = |at: usize| char::from(hex[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |at: usize| {
+        char::from(hex[at])
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     for (at, byte) in uuid.iter_mut().enumerate() {
-        let nibbles = digit(2 * at).zip(digit(2 * at + 1)).expect("a digest is hex, 64 digits or more");
+        let nibbles = digit(2 * at)
+            .zip(digit(2 * at + 1))
+            .expect("a digest is hex, 64 digits or more");
         *byte = nibbles.0 << 4 | nibbles.1;
     }
     uuid[6] = uuid[6] & 0x0f | 0x80;
@@ -41,11 +56,13 @@ fn uuid(id: &DiffId) -> [u8; 16] {
 /// If the skeleton is damaged, or the store refuses.
 pub fn remake(store: &Store, id: &DiffId) -> Result<IndexStamp> {
     let path = store.content.layer_files(id).skeleton;
-    let unreadable = |source| Error::Unreadable { path: path.clone(), source };
+    let unreadable = |source| Error::Unreadable {
+        path: path.clone(),
+        source,
+    };
     let file = File::open(&path).map_err(unreadable)?;
-    let damaged = |source| Error::Tar { source };
-    let skeleton = Skeleton::open(file).map_err(damaged)?;
-    let tree = rebuild(&skeleton, Limits::DEFAULT).map_err(damaged)?;
+    let skeleton = Skeleton::open(file)?;
+    let tree = rebuild(&skeleton, Limits::DEFAULT)?;
     write(store, id, &tree, skeleton.summary().data_len)
 }
 
@@ -60,7 +77,10 @@ pub fn ensure(store: &Store, layer: &LayerRecord) -> Result<IndexStamp> {
     let index = remake(store, &layer.diff_id)?;
     if index != layer.index {
         // An index made by another version of this program: as good, but its stamp is another.
-        let layer = LayerRecord { index: index.clone(), ..layer.clone() };
+        let layer = LayerRecord {
+            index: index.clone(),
+            ..layer.clone()
+        };
         store.state().add_layer(&layer, None)?;
     }
     Ok(index)

@@ -62,7 +62,13 @@ fn queue() -> (Queue, Blocks) {
     let (full_sender, full) = mpsc::sync_channel(BLOCKS);
     // Room for every block there is, so that giving one back never waits.
     let (empty, empty_receiver) = mpsc::sync_channel(BLOCKS + 2);
-    (Queue { full: full_sender, empty: empty_receiver }, Blocks { full, empty })
+    (
+        Queue {
+            full: full_sender,
+            empty: empty_receiver,
+        },
+        Blocks { full, empty },
+    )
 }
 
 /// Receives a blob and publishes its layer; returns its record, not yet in the state database.
@@ -87,7 +93,7 @@ pub(crate) fn receive(
         match (decoded, split) {
             (Err(Error::Abandoned), Err(error)) | (Err(error), _) => Err(error),
             (Ok(_), Err(error)) => Err(error),
-            (Ok(()), Ok(split)) => split.publish(store, wanted),
+            (Ok(compression), Ok(split)) => split.publish(store, wanted, compression),
         }
     })
 }

@@ -1,2 +1,23 @@
 //! Pulls images from registries into the store.
+//!
+//! ```text
+//! pull ── resolve, choose the platform ── layers, several at once ── names ── proof
+//!                                         layer: blob -> data, skeleton, spans, index
+//! ```
+//!
+//! What it keeps true: an image's name is recorded only when everything it refers to is published; a
+//! failed pull publishes nothing that was not verified, and keeps what was; memory does not grow
+//! with the image.
 #![forbid(unsafe_code)]
+
+mod check;
+mod error;
+pub mod index;
+mod layer;
+mod limits;
+mod pull;
+
+pub use check::check_layer;
+pub use error::{Class, Error};
+pub use limits::Limits;
+pub use pull::{Event, PullOptions, Pulled, pull};

@@ -13,7 +13,7 @@ pub(super) fn run(
     limits: Limits,
     mut blob: PipeReader<ClientError>,
     queue: &Queue,
-) -> Result<()> {
+) -> Result<Compression> {
     let mut decoding = Decoding::new(wanted, limits, queue);
     while let Some(chunk) = blob.read().map_err(|broken| match broken {
         Broken::Failed(error) => Error::Registry(error),
@@ -26,7 +26,8 @@ pub(super) fn run(
 
 struct Decoding<'a> {
     queue: &'a Queue,
-    declared: Compression,
+    /// As declared, until the bytes say otherwise.
+    compression: Compression,
     limits: DecodeLimits,
     hasher: lapstrake_oci::digest::Hasher,
     received: u64,
@@ -43,8 +44,10 @@ impl<'a> Decoding<'a> {
     fn new(wanted: &Wanted, limits: Limits, queue: &'a Queue) -> Self {
         Self {
             queue,
-            declared: wanted.compression,
-            limits: DecodeLimits { tar_bytes: limits.tar_bytes },
+            compression: wanted.compression,
+            limits: DecodeLimits {
+                tar_bytes: limits.tar_bytes,
+            },
             hasher: wanted.blob.digest.algorithm().hasher(),
             received: 0,
             start: Vec::new(),
@@ -72,16 +75,22 @@ impl<'a> Decoding<'a> {
     fn begin(&mut self) -> Result<()> {
         let start = std::mem::take(&mut self.start);
         // A media type may lie; the bytes don't. What they look like wins, as in Docker.
-        let compression = match Compression::detect(&start) {
-            Compression::Plain if start.len() < Compression::MAGIC => self.declared,
-            seen => seen,
-        };
-        self.decoder = Some(Decoder::new(compression, SpanPolicy::MIB, self.limits)?);
+        if start.len() >= Compression::MAGIC {
+            self.compression = Compression::detect(&start);
+        }
+        self.decoder = Some(Decoder::new(
+            self.compression,
+            SpanPolicy::MIB,
+            self.limits,
+        )?);
         self.decode(&start)
     }
 
     fn decode(&mut self, mut input: &[u8]) -> Result<()> {
-        let decoder = self.decoder.as_mut().expect("called once there is a decoder");
+        let decoder = self
+            .decoder
+            .as_mut()
+            .expect("called once there is a decoder");
         loop {
             let step = decoder.decode(input, &mut self.block[self.filled..])?;
             input = &input[step.consumed..];
@@ -94,11 +103,18 @@ impl<'a> Decoding<'a> {
             let mut bytes = std::mem::replace(&mut self.block, next);
             bytes.truncate(self.filled);
             self.filled = 0;
-            send(self.queue, Block { bytes, boundary: step.boundary })?;
+            send(
+                self.queue,
+                Block {
+                    bytes,
+                    boundary: step.boundary,
+                },
+            )?;
         }
     }
 
-    fn finish(mut self, wanted: &Wanted) -> Result<()> {
+    /// Checks the blob, passes the rest on, and says how the blob was compressed.
+    fn finish(mut self, wanted: &Wanted) -> Result<Compression> {
         if self.decoder.is_none() {
             self.begin()?;
         }
@@ -114,7 +130,14 @@ impl<'a> Decoding<'a> {
         }
         self.decoder.take().expect("begun above").finish()?;
         self.block.truncate(self.filled);
-        send(self.queue, Block { bytes: self.block, boundary: None })
+        send(
+            self.queue,
+            Block {
+                bytes: self.block,
+                boundary: None,
+            },
+        )?;
+        Ok(self.compression)
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::io;
 
-use lapstrake_fill::spans::{SpanRecorder, SpanTable};
+use lapstrake_fill::decode::Compression;
+use lapstrake_fill::spans::{Blob, SpanRecorder};
 use lapstrake_oci::{DiffId, Digest};
 use lapstrake_store::{LayerRecord, LayerStage, LayerState, Store};
 use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
 use super::{Block, Blocks, Wanted};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index;
 use crate::limits::Limits;
 
@@ -29,7 +30,12 @@ pub(super) struct Split {
     digest: Digest,
 }
 
-pub(super) fn run(store: &Store, wanted: &Wanted, limits: Limits, blocks: &Blocks) -> Result<Split> {
+pub(super) fn run(
+    store: &Store,
+    wanted: &Wanted,
+    limits: Limits,
+    blocks: &Blocks,
+) -> Result<Split> {
     let mut hasher = wanted.diff_id.0.algorithm().hasher();
     let mut splitter = Splitter::new(limits.tree);
     let mut recorder = SpanRecorder::new()?;
@@ -45,14 +51,28 @@ pub(super) fn run(store: &Store, wanted: &Wanted, limits: Limits, blocks: &Block
         drop(blocks.empty.send(bytes));
     }
     let layer = splitter.finish(&mut sink)?;
-    Ok(Split { layer, stage: sink.0, recorder, digest: hasher.finish() })
+    Ok(Split {
+        layer,
+        stage: sink.0,
+        recorder,
+        digest: hasher.finish(),
+    })
 }
 
 impl Split {
-    pub(super) fn publish(self, store: &Store, wanted: &Wanted) -> Result<LayerRecord> {
+    pub(super) fn publish(
+        self,
+        store: &Store,
+        wanted: &Wanted,
+        compression: Compression,
+    ) -> Result<LayerRecord> {
         let want = &wanted.diff_id;
         let got = DiffId(self.digest);
-        let spans = self.recorder.finish()?;
+        let spans = self.recorder.finish(Blob {
+            digest: wanted.blob.digest.clone(),
+            bytes: wanted.blob.size,
+            compression,
+        });
         let staged = self.stage.finish(&self.layer.skeleton, &spans.to_bytes())?;
         staged.publish(&store.content, want, got)?;
         let index = index::write(store, want, &self.layer.tree, self.layer.data_len)?;

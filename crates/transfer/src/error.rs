@@ -1,0 +1,146 @@
+//! What can go wrong in a pull, by what a caller could do about it.
+
+use std::path::PathBuf;
+
+use lapstrake_oci::{DiffId, Digest};
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why a pull failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] lapstrake_registry_client::Error),
+    /// The image's documents.
+    #[error(transparent)]
+    Image(#[from] lapstrake_oci::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] lapstrake_store::Error),
+    /// The blob's compression.
+    #[error(transparent)]
+    Decode(#[from] lapstrake_fill::decode::Error),
+    /// The span table.
+    #[error(transparent)]
+    Spans(#[from] lapstrake_fill::spans::RecordError),
+    /// The layer's tar.
+    #[error("the layer's tar: {source}")]
+    Tar {
+        /// What is wrong with it.
+        #[from]
+        source: lapstrake_tree::error::Error,
+    },
+    /// The layer's index.
+    #[error("cannot index layer {id}: {source}")]
+    Index {
+        /// The layer.
+        id: DiffId,
+        /// Why.
+        source: lapstrake_erofs::Error,
+    },
+    /// A blob that is not what its name says.
+    #[error(
+        "blob {want} of {size} bytes arrived as {received} bytes with digest {got}: it was damaged or replaced on the way"
+    )]
+    BlobMismatch {
+        /// The name.
+        want: Digest,
+        /// The length that the manifest states.
+        size: u64,
+        /// What the bytes hash to.
+        got: Digest,
+        /// How many came.
+        received: u64,
+    },
+    /// A layer in the store is not what its name says.
+    #[error("layer {id} in the store is damaged ({why}); it was moved to {}: pull the image again", moved.display())]
+    Damaged {
+        /// The layer.
+        id: DiffId,
+        /// What was seen.
+        why: String,
+        /// Where its files are now.
+        moved: PathBuf,
+    },
+    /// A file of the store cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The pull was given up.
+    #[error("the pull was cancelled")]
+    Cancelled,
+    /// The other side of a queue went away; its own error says why.
+    #[error("a stage of the pull stopped early")]
+    Abandoned,
+    /// The system has no thread to give.
+    #[error("cannot start a thread: {0}")]
+    NoThread(std::io::Error),
+    /// A defect in this program.
+    #[error("internal error: the {0} thread panicked")]
+    Panicked(&'static str),
+    /// A defect in this program.
+    #[error(transparent)]
+    Worker(#[from] lapstrake_bridge::Panicked),
+}
+
+/// What kind of answer an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The object is not there.
+    NotFound,
+    /// Not allowed.
+    PermissionDenied,
+    /// Worth another try.
+    Unavailable,
+    /// Bytes are wrong.
+    DataLoss,
+    /// No space or quota left.
+    ResourceExhausted,
+    /// The image cannot be used.
+    Invalid,
+    /// The machine, or this program, failed.
+    Internal,
+}
+
+impl Error {
+    /// What kind of answer this is.
+    pub fn class(&self) -> Class {
+        use lapstrake_registry_client::Class as Client;
+        use lapstrake_store::Class as Store;
+        match self {
+            Self::Registry(error) => match error.class() {
+                Client::NotFound => Class::NotFound,
+                Client::PermissionDenied => Class::PermissionDenied,
+                Client::Unavailable => Class::Unavailable,
+                Client::DataLoss => Class::DataLoss,
+                Client::Invalid => Class::Invalid,
+            },
+            Self::Store(error) => match error.class() {
+                Store::NotFound => Class::NotFound,
+                Store::DataLoss => Class::DataLoss,
+                Store::ResourceExhausted => Class::ResourceExhausted,
+                Store::FailedPrecondition => Class::Invalid,
+                Store::Internal => Class::Internal,
+            },
+            Self::Tar { source } if source.class() == lapstrake_tree::error::Class::System => {
+                Class::Internal
+            }
+            Self::Image(_) | Self::Decode(_) | Self::Tar { .. } | Self::Index { .. } => {
+                Class::Invalid
+            }
+            Self::BlobMismatch { .. } | Self::Damaged { .. } => Class::DataLoss,
+            Self::Cancelled => Class::Unavailable,
+            Self::Spans(_)
+            | Self::Unreadable { .. }
+            | Self::Abandoned
+            | Self::NoThread(_)
+            | Self::Panicked(_)
+            | Self::Worker(_) => Class::Internal,
+        }
+    }
+}
