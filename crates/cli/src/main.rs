@@ -1,4 +1,23 @@
-//! The `lapstrake` command.
+//! The `lapstrake` command: parse, choose, render.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod progress;
+mod render;
+mod surroundings;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    match verbs::run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            render::error(&error);
+            ExitCode::from(render::exit_code(&error))
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use lapstrake_engine::{Platform, Reference};
+
+/// Stores container images as data, skeleton and index, and mounts them without unpacking.
+///
+/// Exit codes: 0 success; 1 other failures; 2 wrong usage; 3 not found; 4 not allowed; 5 a registry
+/// or the network failed; 6 damaged data; 7 no space. `run` exits with its command's code.
+#[derive(Debug, Parser)]
+#[command(name = "lapstrake", version)]
+pub(crate) struct Arguments {
+    /// The store.
+    #[arg(long, default_value = "/var/lib/lapstrake", global = true)]
+    pub(crate) root: PathBuf,
+    /// Where mounts are kept; must not outlive a boot. By default a directory below
+    /// /run/lapstrake that belongs to the store.
+    #[arg(long, global = true)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Pull an image and wait until it is on disk.
+    Pull {
+        /// The image, such as debian:12 or localhost:5000/app@sha256:…
+        reference: Reference,
+        #[command(flatten)]
+        how: Pulling,
+    },
+    /// List the images.
+    Images,
+    /// Mount an image at a directory.
+    Mount {
+        /// The image.
+        reference: Reference,
+        /// Where; made if it is not there.
+        mountpoint: PathBuf,
+        /// Let it be changed, and keep the changes under this name.
+        #[arg(long, value_name = "NAME")]
+        writable: Option<String>,
+    },
+    /// Unmount a root that `mount` mounted.
+    Umount {
+        /// Where.
+        mountpoint: PathBuf,
+    },
+    /// Run a command in an image, pulling it first if it is not there.
+    Run {
+        /// The image.
+        reference: Reference,
+        /// The command; with none, the image's own.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+        /// The container's name (default: one of its own).
+        #[arg(long)]
+        name: Option<String>,
+        /// The OCI runtime.
+        #[arg(long, default_value = "runc")]
+        runtime: String,
+        #[command(flatten)]
+        how: Pulling,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pulling {
+    /// Which image of an index, as OS/ARCH[/VARIANT] (default: this machine's).
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
+    /// Speak plain HTTP with this registry (HOST[:PORT]); with this machine it is spoken anyway.
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) plain_http: Vec<String>,
+    /// Layers to fetch at a time.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) parallel: u16,
+}

@@ -1,0 +1,90 @@
+//! Results and errors as text.
+#![expect(clippy::print_stdout, reason = "the one place that prints results")]
+
+use lapstrake_engine::{Class, ImageSummary};
+
+use crate::verbs::Failure;
+
+/// Prints one JSON object.
+pub(crate) fn json(value: &serde_json::Value) {
+    println!("{value}");
+}
+
+/// Prints a line.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Prints what went wrong.
+pub(crate) fn error(error: &Failure) {
+    eprintln!("lapstrake: {error}");
+}
+
+/// See the help text.
+pub(crate) fn exit_code(error: &Failure) -> u8 {
+    match error {
+        Failure::Surroundings(_) => 1,
+        Failure::Engine(error) => match error.class() {
+            Class::Internal | Class::Invalid => 1,
+            Class::NotFound => 3,
+            Class::PermissionDenied => 4,
+            Class::Unavailable => 5,
+            Class::DataLoss => 6,
+            Class::ResourceExhausted => 7,
+        },
+    }
+}
+
+/// Prints the list of images.
+pub(crate) fn images(images: &[ImageSummary]) {
+    let width = images
+        .iter()
+        .map(|image| image.reference.len())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    println!(
+        "{:width$}  {:12}  {:>6}  {:>9}",
+        "IMAGE", "ID", "LAYERS", "SIZE"
+    );
+    for image in images {
+        let (id, size) = (&image.id.hex()[..12], bytes(image.bytes));
+        println!(
+            "{:width$}  {id:12}  {:>6}  {size:>9}",
+            image.reference, image.layers
+        );
+    }
+}
+
+/// A size in decimal units with at most four digits, as Docker shows sizes.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut whole, mut rest, mut unit) = (count, 0, 0);
+    while whole >= 1000 && unit + 1 < UNITS.len() {
+        rest = whole % 1000;
+        whole /= 1000;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{whole}B")
+    } else {
+        format!("{whole}.{}{}", rest / 100, UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (count, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.0kB"),
+            (1_060_000_000, "1.0GB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Each verb: from what was typed to what the engine is asked, and its answer shown.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lapstrake_engine::{
+    Access, Client, ClientOptions, Engine, Error, Limits, PlainHttp, Platform, PullOptions,
+    Reference, RunOptions,
+};
+use serde_json::json;
+
+use crate::arguments::{Arguments, Pulling, Verb};
+use crate::progress::Progress;
+use crate::{render, surroundings};
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The machine can't be asked.
+    #[error(transparent)]
+    Surroundings(#[from] std::io::Error),
+    /// The engine says.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let around = surroundings::look(&arguments.root, arguments.run_dir.as_deref())?;
+    let engine = Engine::open(&around)?;
+    match &arguments.verb {
+        Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
+        Verb::Images => images(&engine, arguments.json)?,
+        Verb::Mount {
+            reference,
+            mountpoint,
+            writable,
+        } => {
+            mount(
+                &engine,
+                reference,
+                mountpoint,
+                writable.as_deref(),
+                arguments.json,
+            )?;
+        }
+        Verb::Umount { mountpoint } => engine.unmount(&std::path::absolute(mountpoint)?)?,
+        Verb::Run {
+            reference,
+            command,
+            name,
+            runtime,
+            how,
+        } => {
+            if !engine
+                .images()?
+                .iter()
+                .any(|image| image.reference == reference.to_string())
+            {
+                pull(&engine, reference, how, arguments.json)?;
+            }
+            let name = name
+                .clone()
+                .unwrap_or_else(|| format!("run-{}", std::process::id()));
+            let options = RunOptions {
+                name,
+                command: command.clone(),
+                runtime: runtime.clone(),
+            };
+            let status = engine.run(reference, &options)?;
+            // As shells do for a command that a signal ended.
+            let code = status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(128);
+            return Ok(ExitCode::from(code));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Result<()> {
+    let client = Client::new(ClientOptions {
+        user_agent: concat!("lapstrake/", env!("CARGO_PKG_VERSION")).to_owned(),
+        plain_http: PlainHttp::LoopbackAnd(how.plain_http.clone()),
+        credentials: std::collections::BTreeMap::new(),
+    })
+    .map_err(Error::from)?;
+    let options = PullOptions {
+        platform: how.platform.clone().unwrap_or_else(Platform::host),
+        parallel: usize::from(how.parallel),
+        limits: Limits::DEFAULT,
+    };
+    let progress = Arc::new(Progress::new(json));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let shown = Arc::clone(&progress);
+    let pulled = runtime.block_on(engine.pull(&client, reference, &options, move |event| {
+        shown.tell(&event)
+    }))?;
+    let (ready, durable) = (
+        progress.millis(pulled.ready),
+        progress.millis(pulled.durable),
+    );
+    if json {
+        render::json(&json!({
+            "event": "pulled", "reference": pulled.image.reference, "id": pulled.image.config,
+            "manifest": pulled.image.manifest, "fetched_bytes": pulled.fetched_bytes,
+            "tar_bytes": pulled.tar_bytes, "ready_ms": ready, "durable_ms": durable,
+        }));
+    } else {
+        eprintln!(
+            "{}: {} fetched, {} of layers; usable after {:.2} s, on disk after {:.2} s",
+            reference.familiar(),
+            render::bytes(pulled.fetched_bytes),
+            render::bytes(pulled.tar_bytes),
+            ready / 1e3,
+            durable / 1e3,
+        );
+        render::line(&pulled.image.config.to_string());
+    }
+    Ok(())
+}
+
+fn images(engine: &Engine, json: bool) -> Result<()> {
+    let images = engine.images()?;
+    if !json {
+        render::images(&images);
+        return Ok(());
+    }
+    for image in images {
+        render::json(&json!({
+            "reference": image.reference, "id": image.id, "manifest": image.manifest,
+            "layers": image.layers, "bytes": image.bytes,
+        }));
+    }
+    Ok(())
+}
+
+fn mount(
+    engine: &Engine,
+    reference: &Reference,
+    at: &Path,
+    writable: Option<&str>,
+    json: bool,
+) -> Result<()> {
+    let access = writable.map_or(Access::ReadOnly, |name| Access::Writable(name.to_owned()));
+    let root = engine.mount(reference, &std::path::absolute(at)?, &access)?;
+    let millis = root.took.as_secs_f64() * 1e3;
+    if json {
+        render::json(&json!({
+            "mountpoint": root.target, "fresh": root.fresh, "shared": root.shared, "mount_ms": millis,
+        }));
+    } else {
+        eprintln!(
+            "{} layers mounted, {} shared, in {millis:.1} ms",
+            root.fresh, root.shared
+        );
+    }
+    Ok(())
+}

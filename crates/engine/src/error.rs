@@ -1,0 +1,123 @@
+//! What can go wrong, by what a caller could do about it.
+
+use std::path::{Path, PathBuf};
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such image here.
+    #[error("no image {0} in the store: pull it first (lapstrake pull {0})")]
+    NoImage(String),
+    /// A layer that the image needs is not here.
+    #[error("layer {layer} of {image} is not in the store: pull the image again")]
+    NoLayer {
+        /// The image.
+        image: String,
+        /// The layer.
+        layer: lapstrake_oci::DiffId,
+    },
+    /// A name that cannot name a writable layer.
+    #[error(
+        "{0:?} cannot name a writable layer: use letters, digits, '-', '_' and '.', and begin with a letter or digit"
+    )]
+    Name(String),
+    /// Neither the image nor the command line says what to run.
+    #[error("{0} names no command to run: give one")]
+    NoCommand(String),
+    /// The image's user is not in its `/etc/passwd`.
+    #[error("the image's user {0:?} is not in its /etc/passwd or /etc/group")]
+    NoUser(String),
+    /// No OCI runtime that works.
+    #[error("cannot start the OCI runtime {runtime:?}: {source}")]
+    Runtime {
+        /// The program.
+        runtime: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] lapstrake_store::Error),
+    /// The pull.
+    #[error(transparent)]
+    Transfer(#[from] lapstrake_transfer::Error),
+    /// The registry client.
+    #[error(transparent)]
+    Client(#[from] lapstrake_registry_client::Error),
+    /// The image's documents.
+    #[error(transparent)]
+    Image(#[from] lapstrake_oci::Error),
+    /// The mount.
+    #[error(transparent)]
+    Mount(#[from] lapstrake_drivers::erofs::Error),
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What kind of answer an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The object is not there.
+    NotFound,
+    /// Not allowed.
+    PermissionDenied,
+    /// Worth another try.
+    Unavailable,
+    /// Bytes are wrong.
+    DataLoss,
+    /// No space or quota left.
+    ResourceExhausted,
+    /// What was asked for cannot be done.
+    Invalid,
+    /// The machine, or this program, failed.
+    Internal,
+}
+
+impl Error {
+    /// What kind of answer this is.
+    pub fn class(&self) -> Class {
+        use lapstrake_transfer::Class as Transfer;
+        match self {
+            Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
+            Self::Name(_) | Self::NoCommand(_) | Self::NoUser(_) | Self::Image(_) => Class::Invalid,
+            Self::Store(error) => match error.class() {
+                lapstrake_store::Class::NotFound => Class::NotFound,
+                lapstrake_store::Class::DataLoss => Class::DataLoss,
+                lapstrake_store::Class::FailedPrecondition => Class::Invalid,
+                lapstrake_store::Class::ResourceExhausted => Class::ResourceExhausted,
+                lapstrake_store::Class::Internal => Class::Internal,
+            },
+            Self::Transfer(error) => match error.class() {
+                Transfer::NotFound => Class::NotFound,
+                Transfer::PermissionDenied => Class::PermissionDenied,
+                Transfer::Unavailable => Class::Unavailable,
+                Transfer::DataLoss => Class::DataLoss,
+                Transfer::ResourceExhausted => Class::ResourceExhausted,
+                Transfer::Invalid => Class::Invalid,
+                Transfer::Internal => Class::Internal,
+            },
+            Self::Client(_) | Self::Runtime { .. } | Self::Mount(_) | Self::Io { .. } => {
+                Class::Internal
+            }
+        }
+    }
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
+}

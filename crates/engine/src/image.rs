@@ -1,0 +1,99 @@
+//! Images in the store.
+
+use lapstrake_drivers::erofs::LayerFiles;
+use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
+use lapstrake_store::{ImageRecord, LayerState};
+use lapstrake_transfer::{check_layer, index};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+
+/// An image, for a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// Its name.
+    pub reference: String,
+    /// Its id: the digest of its config.
+    pub id: Digest,
+    /// Its manifest.
+    pub manifest: Digest,
+    /// Layers.
+    pub layers: usize,
+    /// Bytes of tar in its layers.
+    pub bytes: u64,
+}
+
+impl Engine {
+    /// Every image, by name.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        let records = self.store.state().images()?;
+        records
+            .into_iter()
+            .map(|record| self.summary(record))
+            .collect()
+    }
+
+    fn summary(&self, record: ImageRecord) -> Result<ImageSummary> {
+        let config = self.config(&record)?;
+        let mut bytes = 0;
+        for id in &config.rootfs.diff_ids {
+            bytes += self
+                .store
+                .state()
+                .layer(id)?
+                .map_or(0, |layer| layer.tar_len);
+        }
+        Ok(ImageSummary {
+            reference: record.reference,
+            id: record.config,
+            manifest: record.manifest,
+            layers: config.rootfs.diff_ids.len(),
+            bytes,
+        })
+    }
+
+    /// The record of an image by its name.
+    pub(crate) fn image(&self, reference: &Reference) -> Result<ImageRecord> {
+        let record = self.store.state().image(&reference.to_string())?;
+        record.ok_or_else(|| Error::NoImage(reference.familiar()))
+    }
+
+    pub(crate) fn config(&self, image: &ImageRecord) -> Result<Parsed<Config>> {
+        let raw = self
+            .store
+            .content
+            .read_blob(&image.config, bounds::MAX_CONFIG_BYTES as u64)?;
+        Ok(Parsed::<Config>::config(raw)?)
+    }
+
+    /// The files of an image's layers, bottom first, each fit to be mounted.
+    pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<LayerFiles>> {
+        let mut stack = Vec::new();
+        for id in &config.rootfs.diff_ids {
+            let gone = || Error::NoLayer {
+                image: image.reference.clone(),
+                layer: id.clone(),
+            };
+            let record = self.store.state().layer(id)?.ok_or_else(gone)?;
+            if record.state == LayerState::Doubtful {
+                // Written before a crash or reboot and never synced: it may be full of zeros.
+                check_layer(&self.store, id)?;
+                self.store.content.prove_layer(id)?;
+                self.store.state().set_proved([id])?;
+            }
+            let stamp = index::ensure(&self.store, &record)?;
+            let data = self.store.content.layer_files(id).data;
+            stack.push(LayerFiles {
+                id: id.0.hex().to_owned(),
+                index: self.store.indexes.path(id),
+                data: (record.data_len > 0).then_some(data),
+                index_len: stamp.len,
+                data_len: record.data_len,
+            });
+        }
+        Ok(stack)
+    }
+}
