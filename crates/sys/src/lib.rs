@@ -7,6 +7,7 @@
 )]
 
 pub mod file;
+pub mod fuse;
 pub mod inflate;
 pub mod loopdev;
 pub mod mount;
