@@ -29,6 +29,8 @@ use layer::{Made, compress, content, open, pull, tar_of};
 const ROLE: &str = "LAPSTRAKE_FILL_ROLE";
 const DIRECTORY: &str = "LAPSTRAKE_FILL_DIRECTORY";
 const FILES: usize = 24;
+/// Shorter than in earnest, so that a test can wait for it.
+const DEADLINE_SECONDS: u64 = 5;
 
 /// What this process is, if it was started by the test.
 fn role(role: &str) -> Option<PathBuf> {
@@ -46,12 +48,15 @@ fn start(test: &str, role: &str, directory: &Path, stdin: Stdio) -> Child {
         .unwrap()
 }
 
-/// A source with a network's latency.
-struct Slow(FileSource);
+/// A source with a network's latency, which gives nothing while a file `stall` exists.
+struct Slow(FileSource, PathBuf);
 
 impl Source for Slow {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
         std::thread::sleep(Duration::from_millis(3));
+        while self.1.exists() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.0.read_at(offset, buffer)
     }
 }
@@ -67,13 +72,14 @@ fn worker_process() {
     };
     let device: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
     let table = SpanTable::from_bytes(&std::fs::read(directory.join("spans")).unwrap()).unwrap();
-    let source = Slow(FileSource(File::open(directory.join("blob")).unwrap()));
+    let blob = FileSource(File::open(directory.join("blob")).unwrap());
+    let source = Slow(blob, directory.join("stall"));
     let skeleton = std::fs::read(directory.join("skeleton")).unwrap();
     let data = writable(directory.join("data"));
     let layer = Layer::new(table, skeleton, data, Box::new(source)).unwrap();
     let options = Options {
         fillers: 2,
-        deadline: Duration::from_secs(30),
+        deadline: Duration::from_secs(DEADLINE_SECONDS),
     };
     serve(&Device::from(device), &layer, options).unwrap();
 }
@@ -354,4 +360,52 @@ fn privileged_a_damaged_source_is_an_error_and_never_wrong_bytes() {
         let got = std::fs::read(keeper.path().join(format!("root/file-{index:02}"))).unwrap();
         assert!(got == expected(index), "file {index}");
     }
+}
+
+#[test]
+fn privileged_a_source_that_stalls_is_an_error_in_time_and_holds_up_nobody() {
+    let made = sample();
+    let mut keeper = Keeper::new(&made);
+    keeper.start_worker();
+    keeper.mount_layer();
+    let file = |index: usize| keeper.path().join(format!("root/file-{index:02}"));
+    assert!(std::fs::read(file(3)).unwrap() == expected(3));
+    std::fs::write(keeper.path().join("stall"), "").unwrap();
+    let begun = Instant::now();
+    // One that is killed while it waits for a hole goes at once.
+    let mut killed = Command::new("cat")
+        .arg(file(20))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(
+        killed.try_wait().unwrap().is_none(),
+        "it waits for the hole"
+    );
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    // What is there is read while others wait, also when EROFS has forgotten it.
+    let hole = file(10);
+    let waiting = std::thread::spawn(move || (std::fs::read(hole), Instant::now()));
+    let there = File::open(file(3)).unwrap();
+    rustix::fs::fadvise(&there, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(std::fs::read(file(3)).unwrap() == expected(3));
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    // The one that waits gets an error, and the file is right once the source is.
+    let (outcome, at) = waiting.join().unwrap();
+    assert_eq!(outcome.unwrap_err().raw_os_error(), Some(5));
+    let waited = at - begun;
+    assert!(
+        waited >= Duration::from_secs(DEADLINE_SECONDS - 1),
+        "{waited:?}"
+    );
+    assert!(
+        waited < Duration::from_secs(3 * DEADLINE_SECONDS),
+        "{waited:?}"
+    );
+    std::fs::remove_file(keeper.path().join("stall")).unwrap();
+    assert!(std::fs::read(file(10)).unwrap() == expected(10));
+    assert!(std::fs::read(file(20)).unwrap() == expected(20));
 }
