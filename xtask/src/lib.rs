@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod check;
 pub mod command;
+pub mod demo;
 pub mod error;
 pub mod files;
 pub mod hashing;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, check, error, images, registry};
+use xtask::{bench, check, demo, error, images, registry};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -21,6 +21,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show a pull, a mount and a command (what `make run` does).
+    Demo {
+        /// An image's reference; without it, our Debian image from a registry on loopback.
+        image: Option<String>,
+    },
     /// Measure beside Debian's docker.io, containerd and podman (all measures, or those named).
     Bench {
         /// Which measures.
@@ -76,6 +81,7 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
     let cache = arguments.cache.as_deref();
     match &arguments.command {
         Command::Check => check::run(),
+        Command::Demo { image } => demo::run(&images::Cache::open(cache)?, image.as_deref()),
         Command::Bench {
             what,
             repeats,

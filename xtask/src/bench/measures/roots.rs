@@ -51,10 +51,7 @@ impl Roots {
             reference,
             unpacked,
         };
-        roots
-            .ours()
-            .args(["pull", "--plain-http", &roots.reference])
-            .output()?;
+        roots.ours().args(["pull", &roots.reference]).output()?;
         Ok(roots)
     }
 

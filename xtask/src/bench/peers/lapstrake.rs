@@ -37,25 +37,64 @@ impl Engine for Lapstrake {
             .tool(&self.binary.display().to_string())
             .arg("--root")
             .arg(dir.join("root"));
-        let said = tool
-            .args(["pull", "--json", "--plain-http", reference])
-            .output()?;
-        let last = said.lines().last().unwrap_or_default();
-        let event =
-            serde_json::from_str::<serde_json::Value>(last).map_err(|source| Error::Json {
-                what: "the last event of a pull".to_owned(),
-                source,
-            })?;
-        let ready = event["ready_ms"]
-            .as_f64()
-            .map(|milliseconds| milliseconds / 1e3);
-        Ok(Pull {
-            ready,
-            durable: event["durable_ms"].is_number(),
+        let said = tool.args(["pull", "--json", reference]).output()?;
+        Told::by(&said).map(|told| Pull {
+            ready: Some(told.ready),
+            durable: true,
         })
     }
 
     fn clean(&self, _dir: &Path) -> Result<()> {
         Ok(())
+    }
+}
+
+/// What a pull's events say, in seconds from its start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Told {
+    /// When a command could run.
+    pub ready: f64,
+    /// When everything was on disk.
+    pub durable: f64,
+}
+
+impl Told {
+    /// Reads the events that `pull --json` printed.
+    pub fn by(events: &str) -> Result<Self> {
+        let find = |name: &str| {
+            let objects = events
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            let mut numbers = objects.filter_map(|event: serde_json::Value| event[name].as_f64());
+            numbers
+                .next_back()
+                .map(|milliseconds| milliseconds / 1e3)
+                .ok_or_else(|| Error::Unexpected {
+                    what: "events of a pull".to_owned(),
+                    why: format!("no {name}"),
+                })
+        };
+        Ok(Self {
+            ready: find("ready_ms")?,
+            durable: find("durable_ms")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_among_other_events() {
+        let events = "{\"event\":\"started\"}\n{\"ready_ms\":1500}\n{\"durable_ms\":2000.0}\n";
+        assert_eq!(
+            Told::by(events).unwrap(),
+            Told {
+                ready: 1.5,
+                durable: 2.0
+            }
+        );
+        assert!(Told::by("").is_err());
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 pub use containerd::Containerd;
 pub use daemon::Daemon;
 pub use docker::Docker;
-pub use lapstrake::Lapstrake;
+pub use lapstrake::{Lapstrake, Told};
 pub use podman::Podman;
 
 use super::cgroup::Group;
