@@ -30,15 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &[
-            "bridge",
-            "drivers",
-            "oci",
-            "registry-client",
-            "store",
-            "sys",
-            "transfer",
-        ],
+        &["drivers", "oci", "registry-client", "store", "transfer"],
     ),
     ("cli", &["engine", "oci"]),
     ("testkit", &["oci"]),
