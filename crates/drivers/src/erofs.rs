@@ -27,6 +27,8 @@ mod survey;
 
 use std::path::{Path, PathBuf};
 
+use lapstrake_sys::file;
+
 pub use error::{Error, Result};
 pub use facts::{Facts, OverlayApi, Place};
 pub use plan::{Backing, LayerPlan, Lower, MAX_LAYERS, Plan, plan};
@@ -106,6 +108,13 @@ pub struct Mounted {
 pub fn mount(run: &RunDir, request: &Request) -> Result<Mounted> {
     // Names and depth are judged before any file is opened.
     plan::check(request)?;
+    // Three for each layer: its index, its data, its root.
+    let descriptors = 64 + 3 * u32::try_from(request.layers.len()).unwrap_or(u32::MAX / 4);
+    file::with_descriptor_table(descriptors, || survey_and_mount(run, request))
+        .map_err(error::io("get a descriptor table for", &request.target))?
+}
+
+fn survey_and_mount(run: &RunDir, request: &Request) -> Result<Mounted> {
     let survey = Survey::of(&request.layers)?;
     let facts = Facts::probe(&survey)?;
     let plan = plan(request, &survey, &facts)?;

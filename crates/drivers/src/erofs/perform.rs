@@ -1,6 +1,6 @@
 //! Carries out a plan, without further choices.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -29,21 +29,30 @@ pub(super) fn perform(locked: &Locked<'_>, plan: &Plan, survey: &Survey) -> Resu
         });
     }
     let dir = locked.layers()?;
-    let mut layers = parallel::map(&plan.layers, |layer| {
+    let layers = parallel::map(&plan.layers, |layer| {
         let files = &survey.layers()[layer.position];
-        mount_layer(dir.as_fd(), layer, files).map(Some)
+        find_or_make(dir.as_fd(), layer, files)
     })?;
-    let fresh = layers.iter().flatten().filter(|layer| layer.fresh).count();
+    let fresh = layers
+        .iter()
+        .filter(|layer| matches!(layer, Layer::Fresh(_)))
+        .count();
     let shared = layers.len() - fresh;
+    // One after the other: attaching takes the lock of all mounts, and threads that wait for it
+    // cost more than it does.
+    let mut roots = Vec::with_capacity(layers.len());
+    for (layer, plan) in layers.into_iter().zip(&plan.layers) {
+        roots.push(Some(layer.into_root(dir.as_fd(), &plan.name)?));
+    }
     let lowers = plan
         .lowers
         .iter()
         .map(|lower| match *lower {
             Lower::Layer(at) => {
-                let layer = layers[at].take().expect("a plan names a layer once");
+                let root = roots[at].take().expect("a plan names a layer once");
                 Ok(LowerDir {
                     name: plan.layers[at].name.clone(),
-                    root: layer.root,
+                    root,
                 })
             }
             Lower::Empty(number) => empty(dir.as_fd(), number),
@@ -70,30 +79,39 @@ pub(super) struct LowerDir {
     pub(super) root: OwnedFd,
 }
 
-struct Layer {
-    root: OwnedFd,
-    fresh: bool,
+/// A layer's mount.
+enum Layer {
+    /// Attached by an earlier stack.
+    Shared(OwnedFd),
+    /// Made now, attached nowhere.
+    Fresh(Detached),
 }
 
-fn mount_layer(
-    dir: std::os::fd::BorrowedFd<'_>,
-    layer: &LayerPlan,
-    files: &OpenLayer,
-) -> Result<Layer> {
-    let name = Path::new(&layer.name);
-    match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
-        Ok(()) => {}
-        Err(Errno::EXIST) if mount::is_mount_root(dir, name).map_err(io("stat", name))? => {
-            return Ok(Layer {
-                root: open_dir_at(dir, name)?,
-                fresh: false,
-            });
+impl Layer {
+    /// The root directory, after the mount has its place.
+    fn into_root(self, dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+        let mounted = match self {
+            Self::Shared(root) => return Ok(root),
+            Self::Fresh(mounted) => mounted,
+        };
+        match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+            // There already: a mount point that a crash or another namespace left.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(io("create directory", name)(errno)),
         }
-        // A mount point that another process or namespace left.
-        Err(Errno::EXIST) => {}
-        Err(errno) => return Err(io("create directory", name)(errno)),
+        mounted.attach(dir, Path::new(name)).map_err(named(name))?;
+        Ok(mounted.into_root())
     }
-    let mounted = match layer.backing {
+}
+
+fn find_or_make(dir: BorrowedFd<'_>, layer: &LayerPlan, files: &OpenLayer) -> Result<Layer> {
+    let name = Path::new(&layer.name);
+    match mount::is_mount_root(dir, name) {
+        Ok(true) => return Ok(Layer::Shared(open_dir_at(dir, name)?)),
+        Ok(false) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(io("stat", name)(errno)),
+    }
+    match layer.backing {
         Backing::File { directio } => {
             let data = files.data.as_ref().map(OpenFile::descriptor_path);
             erofs(
@@ -121,14 +139,8 @@ fn mount_layer(
                 false,
             )
         }
-    }?;
-    mounted
-        .attach(dir, name)
-        .map_err(named(layer.name.clone()))?;
-    Ok(Layer {
-        root: mounted.into_root(),
-        fresh: true,
-    })
+    }
+    .map(Layer::Fresh)
 }
 
 fn erofs(layer: &str, index: &str, data: Option<&str>, directio: bool) -> Result<Detached> {
@@ -138,6 +150,8 @@ fn erofs(layer: &str, index: &str, data: Option<&str>, directio: bool) -> Result
         if let Some(data) = data {
             erofs.string("device", data)?;
         }
+        // Or the kernel opens loop devices for writing, which they refuse.
+        erofs.flag("ro")?;
         if directio {
             erofs.flag("directio")?;
         }
@@ -147,7 +161,7 @@ fn erofs(layer: &str, index: &str, data: Option<&str>, directio: bool) -> Result
 }
 
 /// Makes an empty lower directory. It is the root of a stack without layers, so anybody may look.
-fn empty(dir: std::os::fd::BorrowedFd<'_>, number: usize) -> Result<LowerDir> {
+fn empty(dir: BorrowedFd<'_>, number: usize) -> Result<LowerDir> {
     let name = format!("empty-{number}");
     let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
     match rustix::fs::mkdirat(dir, &name, mode) {
@@ -221,7 +235,7 @@ pub(super) fn short_path(path: &Path, fd: &OwnedFd) -> Vec<u8> {
     if plain && bytes.len() < 256 {
         return bytes.to_vec();
     }
-    format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes()
+    format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).into_bytes()
 }
 
 /// Says what was being mounted.

@@ -1,11 +1,11 @@
 //! The run directory: which layers are mounted, and which stacks use them.
 //!
 //! ```text
-//! <run>/lock               held while anything below changes
-//! <run>/layers/            a private tmpfs, while any layer is mounted
-//!     <32 digits of id>/   one EROFS mount for each layer
-//!     empty-0/  empty-1/   lower directories for stacks of fewer than two layers
-//! <run>/stacks/<minor>     one record for each root: who mounted it, where, from which layers
+//! <run>/lock                  held while anything below changes
+//! <run>/live/                 a private tmpfs, while any layer is mounted
+//!     layers/<32 digits>/     one EROFS mount for each layer, named by its id
+//!     layers/empty-0, -1/     lower directories for stacks of fewer than two layers
+//!     stacks/<minor>          a record for each root: who mounted it, where, from which layers
 //! ```
 //!
 //! A record is named by the minor number of the root's overlay device, which no two living roots
@@ -46,7 +46,6 @@ impl RunDir {
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         make_dir(&path)?;
-        make_dir(&path.join("stacks"))?;
         Ok(Self { path })
     }
 
@@ -63,7 +62,7 @@ impl RunDir {
         Ok(Locked {
             run: &self.path,
             namespace: namespace()?,
-            _lock: file,
+            lock: file,
         })
     }
 }
@@ -74,18 +73,25 @@ pub(super) struct Locked<'a> {
     run: &'a Path,
     /// Inode of this process' mount namespace.
     namespace: u64,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Closing is not enough: a mount in another thread may hold a copy of the descriptor in its
+        // own table while it waits for this very lock.
+        drop(self.lock.unlock());
+    }
 }
 
 impl Locked<'_> {
     /// Opens the directory of layer mounts, and mounts its tmpfs if this namespace has none.
     pub(super) fn layers(&self) -> Result<OwnedFd> {
-        let path = self.layers_path();
-        make_dir(&path)?;
-        let mounted = mount::is_mount_root(CWD, &path).map_err(io("stat", &path))?;
-        if !mounted {
+        let live = self.live();
+        make_dir(&live)?;
+        if !self.is_live()? {
             let named = |source| Error::Mount {
-                object: path.display().to_string(),
+                object: live.display().to_string(),
                 source,
             };
             let tmpfs = Context::open("tmpfs").map_err(named)?;
@@ -97,20 +103,39 @@ impl Locked<'_> {
                     inert: true,
                 })
                 .map_err(named)?;
-            tmpfs.attach_at(&path).map_err(named)?;
-            mount::make_private(&path).map_err(named)?;
+            tmpfs.attach_at(&live).map_err(named)?;
+            mount::make_private(&live).map_err(named)?;
         }
-        open_dir(&path)
+        make_dir(&self.stacks())?;
+        make_dir(&self.layers_path())?;
+        open_dir(&self.layers_path())
     }
 
     /// Path of the directory of layer mounts.
     pub(super) fn layers_path(&self) -> PathBuf {
-        self.run.join("layers")
+        self.live().join("layers")
+    }
+
+    fn live(&self) -> PathBuf {
+        self.run.join("live")
+    }
+
+    fn stacks(&self) -> PathBuf {
+        self.live().join("stacks")
+    }
+
+    fn is_live(&self) -> Result<bool> {
+        let live = self.live();
+        match mount::is_mount_root(CWD, &live) {
+            Ok(mounted) => Ok(mounted),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(io("stat", live)(errno)),
+        }
     }
 
     /// An empty directory for passing use, whatever an earlier process left there.
     pub(super) fn fresh_dir(&self, name: &str) -> Result<PathBuf> {
-        let path = self.run.join(name);
+        let path = self.live().join(name);
         make_dir(&path)?;
         if mount::is_mount_root(CWD, &path).map_err(io("stat", &path))? {
             mount::unmount(&path, Unmount::Lazy).map_err(|source| Error::Mount {
@@ -171,6 +196,9 @@ impl Locked<'_> {
 
     /// Removes records of roots that are gone, then the mounts that no record names.
     pub(super) fn sweep(&self) -> Result<()> {
+        if !self.is_live()? {
+            return Ok(());
+        }
         let (here, elsewhere) = self.layers_in_use()?;
         let path = self.layers_path();
         let used = |name: &OsStr, by: &BTreeSet<String>| {
@@ -196,9 +224,10 @@ impl Locked<'_> {
                 std::fs::remove_dir(&layer).map_err(std_io("remove", &layer))?;
             }
         }
-        if idle && path.exists() && mount::is_mount_root(CWD, &path).map_err(io("stat", &path))? {
-            mount::unmount(&path, Unmount::Lazy).map_err(|source| Error::Mount {
-                object: path.display().to_string(),
+        if idle {
+            let live = self.live();
+            mount::unmount(&live, Unmount::Lazy).map_err(|source| Error::Mount {
+                object: live.display().to_string(),
                 source,
             })?;
         }
@@ -216,7 +245,7 @@ impl Locked<'_> {
             .collect();
         let mut here = BTreeSet::new();
         let mut elsewhere = BTreeSet::new();
-        let stacks = self.run.join("stacks");
+        let stacks = self.stacks();
         for name in names(&stacks)? {
             let path = stacks.join(&name);
             let text = std::fs::read(&path).map_err(std_io("read", &path))?;
@@ -236,7 +265,7 @@ impl Locked<'_> {
     }
 
     fn record_path(&self, minor: u32) -> PathBuf {
-        self.run.join("stacks").join(minor.to_string())
+        self.stacks().join(minor.to_string())
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// A path to the open file, for interfaces that take no descriptors.
     pub(super) fn descriptor_path(&self) -> String {
-        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+        format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd())
     }
 
     fn open(path: &Path, recorded: u64) -> Result<Self> {

@@ -1,0 +1,509 @@
+//! What a mounted stack shows, on the kernel that runs the tests.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+
+use lapstrake_drivers::erofs::{self, CopyUp, Error, LayerFiles};
+use support::{Scene, Tar, listing, privileged, run, text};
+
+/// Mounts layers of `files` (bottom first) and compares what is seen.
+fn check(test: &str, layers: &[&[(&str, &str)]], expected: &[&str]) {
+    if !privileged(test) {
+        return;
+    }
+    let scene = Scene::new();
+    let layers: Vec<_> = layers.iter().map(|files| scene.files(files)).collect();
+    let request = scene.request(&layers, "root");
+    scene.mount(&request);
+    assert_eq!(listing(&request.target), expected);
+    scene.unmount(&request);
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_no_layer_is_an_empty_root() {
+    check("no_layer", &[], &[]);
+}
+
+#[test]
+fn privileged_one_layer() {
+    check(
+        "one_layer",
+        &[&[("a/b", "1"), ("c", "")]],
+        &["a/", "a/b=1", "c="],
+    );
+}
+
+#[test]
+fn privileged_upper_files_win() {
+    check(
+        "upper_files_win",
+        &[&[("a", "1"), ("b", "1")], &[("a", "2")]],
+        &["a=2", "b=1"],
+    );
+}
+
+#[test]
+fn privileged_a_whiteout_hides_a_lower_file() {
+    check(
+        "whiteout",
+        &[&[("d/a", "1"), ("d/b", "1")], &[("d/.wh.a", "")]],
+        &["d/", "d/b=1"],
+    );
+}
+
+#[test]
+fn privileged_a_whiteout_hides_a_lower_directory() {
+    check(
+        "whiteout_dir",
+        &[&[("d/a", "1"), ("e", "1")], &[(".wh.d", "")]],
+        &["e=1"],
+    );
+}
+
+#[test]
+fn privileged_a_file_may_come_back_above_its_whiteout() {
+    check(
+        "back",
+        &[&[("a", "1")], &[(".wh.a", "")], &[("a", "3")]],
+        &["a=3"],
+    );
+}
+
+#[test]
+fn privileged_an_opaque_directory_hides_all_below() {
+    let layers: &[&[_]] = &[
+        &[("d/a", "1"), ("d/b", "1")],
+        &[("d/.wh..wh..opq", ""), ("d/c", "2")],
+    ];
+    check("opaque", layers, &["d/", "d/c=2"]);
+}
+
+#[test]
+fn privileged_a_whiteout_in_the_only_layer_is_not_seen() {
+    check(
+        "whiteout_of_nothing",
+        &[&[(".wh.a", ""), ("b", "1")]],
+        &["b=1"],
+    );
+}
+
+#[test]
+fn privileged_the_same_layer_twice_counts_once() {
+    if !privileged("same_layer_twice") {
+        return;
+    }
+    let scene = Scene::new();
+    let (a, b) = (
+        scene.files(&[("a", "1"), ("b", "1")]),
+        scene.files(&[("b", "2"), (".wh.a", "")]),
+    );
+    let request = scene.request(&[a.clone(), b, a], "root");
+    assert_eq!(scene.mount(&request).fresh, 2);
+    assert_eq!(listing(&request.target), ["a=1", "b=1"]);
+}
+
+#[test]
+fn privileged_attributes_survive_the_overlay() {
+    if !privileged("attributes") {
+        return;
+    }
+    let scene = Scene::new();
+    // cap_net_raw=ep, and an access list that lets user 1000 read.
+    let capability: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let large = vec![b'x'; 2500];
+    let mut tar = Tar::default();
+    tar.directory("d", 0o2755)
+        .file("d/su", 0o4755, b"#!")
+        .attributes(&[("security.capability", capability)])
+        .file("d/ping", 0o755, b"")
+        .attributes(&[
+            ("user.large", &large),
+            ("trusted.t", b"1"),
+            ("user.bin", b"a\0b\n"),
+        ])
+        .file("d/attributes", 0o600, b"")
+        .directory("tmp", 0o1777);
+    let layers = [scene.layer(&tar.finish()), scene.files(&[("d/other", "")])];
+    let request = scene.request(&layers, "root");
+    scene.mount(&request);
+    let at = |path: &str| request.target.join(path);
+    let mode = |path: &str| fs::symlink_metadata(at(path)).unwrap().mode() & 0o7777;
+    let xattr = |path: &str, name: &str| {
+        lapstrake_sys::xattr::get(&at(path), name.as_bytes())
+            .unwrap()
+            .unwrap_or_default()
+    };
+    assert_eq!((mode("d/su"), mode("tmp")), (0o4755, 0o1777));
+    assert_eq!(xattr("d/ping", "security.capability"), capability);
+    assert!(run("getcap", &[text(&at("d/ping"))]).contains("cap_net_raw"));
+    assert_eq!(xattr("d/attributes", "user.large"), large);
+    assert_eq!(xattr("d/attributes", "trusted.t"), b"1");
+    assert_eq!(xattr("d/attributes", "user.bin"), b"a\0b\n");
+}
+
+#[test]
+fn privileged_access_lists_survive_the_overlay() {
+    if !privileged("access_lists") {
+        return;
+    }
+    let scene = Scene::new();
+    let source = scene.target("source");
+    fs::create_dir(source.join("d")).unwrap();
+    fs::File::create(source.join("d/f")).unwrap();
+    run(
+        "setfacl",
+        &["-m", "u:1000:r,g:7:rw", text(&source.join("d/f"))],
+    );
+    run(
+        "setfacl",
+        &["-d", "-m", "u:1000:rwx", text(&source.join("d"))],
+    );
+    let tar = scene.dir.path().join("tar");
+    run(
+        "tar",
+        &[
+            "--acls",
+            "--xattrs",
+            "--numeric-owner",
+            "-C",
+            text(&source),
+            "-cf",
+            text(&tar),
+            "d",
+        ],
+    );
+    let request = scene.request(&[scene.layer(&fs::read(&tar).unwrap())], "root");
+    scene.mount(&request);
+    let acls = |dir: &std::path::Path| {
+        let output = std::process::Command::new("getfacl")
+            .args(["-nR", "d"])
+            .current_dir(dir)
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    assert!(acls(&source).contains("user:1000:r--"));
+    assert_eq!(acls(&request.target), acls(&source));
+}
+
+fn deep(layers: usize) {
+    let test = format!("{layers}_layers");
+    if !privileged(&test) {
+        return;
+    }
+    let scene = Scene::new();
+    let layers: Vec<LayerFiles> = (0..layers)
+        .map(|n| scene.files(&[(&format!("d/{n:03}"), "x"), ("top", &n.to_string())]))
+        .collect();
+    let request = scene.request(&layers, "root");
+    assert_eq!(scene.mount(&request).fresh, layers.len());
+    let top = fs::read_to_string(request.target.join("top")).unwrap();
+    assert_eq!(top, (layers.len() - 1).to_string());
+    assert_eq!(
+        fs::read_dir(request.target.join("d")).unwrap().count(),
+        layers.len()
+    );
+    scene.unmount(&request);
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_two_layers() {
+    deep(2);
+}
+
+#[test]
+fn privileged_100_layers() {
+    deep(100);
+}
+
+#[test]
+fn privileged_500_layers() {
+    deep(500);
+}
+
+#[test]
+fn privileged_501_layers_are_refused() {
+    if !privileged("501_layers") {
+        return;
+    }
+    let scene = Scene::new();
+    let layer = scene.files(&[("a", "")]);
+    let layers: Vec<_> = (0..501)
+        .map(|n| LayerFiles {
+            id: format!("{n:064x}"),
+            ..layer.clone()
+        })
+        .collect();
+    let error = erofs::mount(&scene.run, &scene.request(&layers, "root")).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooManyLayers {
+                layers: 501,
+                max: 500
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn privileged_a_file_of_another_size_is_refused() {
+    if !privileged("wrong_size") {
+        return;
+    }
+    let scene = Scene::new();
+    let layer = scene.files(&[("a", "contents")]);
+    let data = layer.data.clone().unwrap();
+    let request = scene.request(std::slice::from_ref(&layer), "root");
+    for length in [0, 4095, 8192] {
+        fs::File::options()
+            .write(true)
+            .open(&data)
+            .unwrap()
+            .set_len(length)
+            .unwrap();
+        let error = erofs::mount(&scene.run, &request).unwrap_err();
+        let Error::WrongSize {
+            path,
+            recorded: 4096,
+            found,
+        } = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((path, found), (data.clone(), length));
+    }
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_a_damaged_index_is_refused_and_nothing_stays() {
+    if !privileged("damaged_index") {
+        return;
+    }
+    let scene = Scene::new();
+    let (good, bad) = (scene.files(&[("a", "1")]), scene.files(&[("b", "1")]));
+    fs::File::options()
+        .write(true)
+        .truncate(true)
+        .open(&bad.index)
+        .unwrap()
+        .set_len(bad.index_len)
+        .unwrap();
+    let error = erofs::mount(&scene.run, &scene.request(&[good, bad], "root")).unwrap_err();
+    assert!(matches!(error, Error::Mount { .. }), "{error:?}");
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_stacks_share_layers_until_the_last_is_gone() {
+    if !privileged("sharing") {
+        return;
+    }
+    let scene = Scene::new();
+    let layers = [
+        scene.files(&[("a", "1")]),
+        scene.files(&[("b", "1")]),
+        scene.files(&[("c", "1")]),
+    ];
+    let (first, second) = (
+        scene.request(&layers[..2], "first"),
+        scene.request(&layers[1..], "second"),
+    );
+    let counts = |mounted: lapstrake_drivers::erofs::Mounted| (mounted.fresh, mounted.shared);
+    assert_eq!(counts(scene.mount(&first)), (2, 0));
+    assert_eq!(counts(scene.mount(&second)), (1, 1));
+    scene.unmount(&first);
+    assert_eq!(listing(&second.target), ["b=1", "c=1"]);
+    assert_eq!(scene.mounts().len(), 4, "tmpfs, two layers and a root");
+    scene.unmount(&second);
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_a_root_that_others_unmounted_is_swept() {
+    if !privileged("swept") {
+        return;
+    }
+    let scene = Scene::new();
+    let request = scene.request(&[scene.files(&[("a", "1")])], "root");
+    scene.mount(&request);
+    run("umount", &[text(&request.target)]);
+    erofs::sweep(&scene.run).unwrap();
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_a_taken_target_and_a_busy_root_are_told() {
+    if !privileged("taken_and_busy") {
+        return;
+    }
+    let scene = Scene::new();
+    let request = scene.request(&[scene.files(&[("a", "1")])], "root");
+    scene.mount(&request);
+    let again = erofs::mount(&scene.run, &request).unwrap_err();
+    assert!(matches!(again, Error::TargetTaken { .. }), "{again:?}");
+    let open = fs::File::open(request.target.join("a")).unwrap();
+    let busy = erofs::unmount(&scene.run, &request.target).unwrap_err();
+    assert!(matches!(busy, Error::Busy { .. }), "{busy:?}");
+    drop(open);
+    scene.unmount(&request);
+    let gone = erofs::unmount(&scene.run, &request.target).unwrap_err();
+    assert!(matches!(gone, Error::NotMounted { .. }), "{gone:?}");
+}
+
+#[test]
+fn privileged_processes_may_mount_and_unmount_at_once() {
+    if !privileged("at_once") {
+        return;
+    }
+    let scene = Scene::new();
+    let layers: Vec<_> = (0..20)
+        .map(|n| scene.files(&[(&format!("f{n:02}"), "x")]))
+        .collect();
+    std::thread::scope(|threads| {
+        for number in 0..4 {
+            let (scene, layers) = (&scene, &layers);
+            threads.spawn(move || {
+                // Each lock is a file of its own, so threads exclude each other as processes do.
+                let request = scene.request(layers, &format!("root-{number}"));
+                for _ in 0..10 {
+                    scene.mount(&request);
+                    assert_eq!(listing(&request.target).len(), 20);
+                    scene.unmount(&request);
+                }
+            });
+        }
+    });
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+fn writable(copy_up: CopyUp) {
+    if !privileged("writable") {
+        return;
+    }
+    let scene = Scene::new();
+    let layers = [
+        scene.files(&[("d/a", "1"), ("d/b", "1"), ("e/f", "1")]),
+        scene.files(&[("d/c", "2")]),
+    ];
+    let mut request = scene.request(&layers, "root");
+    let writable = scene.writable(copy_up);
+    request.writable = Some(writable.clone());
+    scene.mount(&request);
+    let at = |path: &str| request.target.join(path);
+    fs::File::create(at("d/new")).unwrap();
+    fs::remove_file(at("d/a")).unwrap();
+    run("mv", &[text(&at("d/b")), text(&at("d/moved"))]);
+    run("mv", &[text(&at("e")), text(&at("g"))]);
+    fs::set_permissions(at("d/c"), fs::Permissions::from_mode(0o600)).unwrap();
+    let expected = ["d/", "d/c=2", "d/moved=1", "d/new=", "g/", "g/f=1"];
+    assert_eq!(listing(&request.target), expected);
+    let metacopy =
+        lapstrake_sys::xattr::get(&writable.upper.join("d/c"), b"trusted.overlay.metacopy");
+    assert_eq!(
+        metacopy.unwrap().is_some(),
+        copy_up == CopyUp::AttributesFirst
+    );
+    scene.unmount(&request);
+    // The writable layer keeps its changes for the next mount.
+    scene.mount(&request);
+    assert_eq!(listing(&request.target), expected);
+    assert_eq!(fs::metadata(at("d/c")).unwrap().mode() & 0o7777, 0o600);
+    scene.unmount(&request);
+}
+
+#[test]
+fn privileged_a_writable_layer_with_whole_copies() {
+    writable(CopyUp::Whole);
+}
+
+#[test]
+fn privileged_a_writable_layer_with_attributes_first() {
+    writable(CopyUp::AttributesFirst);
+}
+
+#[test]
+fn privileged_the_root_is_one_device_and_inodes_stay_at_copy_up() {
+    if !privileged("one_device") {
+        return;
+    }
+    let scene = Scene::new();
+    let layers = [scene.files(&[("d/a", "1")]), scene.files(&[("d/b", "1")])];
+    let mut request = scene.request(&layers, "root");
+    request.writable = Some(scene.writable(CopyUp::Whole));
+    scene.mount(&request);
+    let stat = |path: &str| {
+        let stat = fs::metadata(request.target.join(path)).unwrap();
+        (stat.dev(), stat.ino())
+    };
+    let before = (stat("d/a"), stat("d/b"));
+    assert_ne!(before.0.1, before.1.1);
+    assert_eq!((before.0.0, before.1.0), (stat("").0, stat("").0));
+    for name in ["d/a", "d/b"] {
+        use std::io::Write;
+        let mut file = fs::File::options()
+            .append(true)
+            .open(request.target.join(name))
+            .unwrap();
+        file.write_all(b"2").unwrap();
+    }
+    assert_eq!((stat("d/a"), stat("d/b")), before);
+}
+
+/// A stack whose files lie on `mkfs`, read-only and writable.
+fn backing(test: &str, mkfs: Option<&[&str]>, sector: u32) {
+    if !privileged(test) {
+        return;
+    }
+    let scene = Scene::on(mkfs, sector);
+    let big = "0123456789abcdef".repeat(20_000);
+    let layers = [
+        scene.files(&[("d/a", "1"), ("big", &big)]),
+        scene.files(&[("d/b", "2")]),
+    ];
+    let mut request = scene.request(&layers, "root");
+    request.writable = Some(scene.writable(CopyUp::AttributesFirst));
+    scene.mount(&request);
+    let expected = [
+        format!("big={big}"),
+        "d/".to_owned(),
+        "d/a=1".to_owned(),
+        "d/b=2".to_owned(),
+    ];
+    assert_eq!(listing(&request.target), expected);
+    fs::remove_file(request.target.join("d/a")).unwrap();
+    scene.unmount(&request);
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn privileged_on_ext4() {
+    backing("ext4", Some(&["mkfs.ext4", "-q"]), 512);
+}
+
+#[test]
+fn privileged_on_ext4_with_4k_sectors() {
+    backing("ext4_4k", Some(&["mkfs.ext4", "-q"]), 4096);
+}
+
+#[test]
+fn privileged_on_xfs() {
+    backing("xfs", Some(&["mkfs.xfs", "-q", "-f"]), 512);
+}
+
+#[test]
+fn privileged_on_btrfs() {
+    backing("btrfs", Some(&["mkfs.btrfs", "-q", "-f"]), 512);
+}
+
+#[test]
+fn privileged_on_tmpfs() {
+    backing("tmpfs", None, 512);
+}
