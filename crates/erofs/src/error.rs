@@ -79,7 +79,7 @@ pub enum Unrepresentable {
     #[error("its contents are not blocks of the data file")]
     DataRange,
     /// A sparse file needs more chunks than is reasonable to list.
-    #[error("a sparse file of {0} chunks has more than 1048576")]
+    #[error("a sparse file of {0} chunks has more than 67108864")]
     Chunks(u64),
     /// A size beyond what a file offset can say.
     #[error("a size of {0} bytes is beyond the kernel's largest file")]

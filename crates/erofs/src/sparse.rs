@@ -10,9 +10,9 @@ use crate::{
     error::Unrepresentable,
 };
 
-/// Most chunks of one file. A tar of a few bytes can claim exabytes of hole; this bounds what that
-/// costs here.
-const CHUNKS_MAX: u64 = 1 << 20;
+/// Most chunks of one file. A tar of a few bytes can claim exabytes of hole; the tree bounds what
+/// all of that costs, this what one file costs in memory here.
+const CHUNKS_MAX: u64 = 1 << 26;
 /// Largest chunk that an inode can name.
 const BITS_MAX: u8 = BLOCK_BITS + 31;
 
