@@ -20,6 +20,8 @@ pub enum Fault {
     LongBody(usize),
     /// The whole object comes, whatever range was asked for.
     IgnoreRange,
+    /// The same, and the connection closes after so many bytes of it.
+    IgnoreRangeAndCutAfter(usize),
     /// The range that comes starts so many bytes later than the one asked for.
     WrongRange(usize),
     /// Another host (`host:port`) has it, under the same path.
@@ -62,6 +64,7 @@ impl Fault {
                 answer
             }
             Self::IgnoreRange => whole,
+            Self::IgnoreRangeAndCutAfter(bytes) => ending(whole, Ending::Cut(bytes)),
             Self::WrongRange(bytes) => whole.part(first.unwrap_or(0) + bytes),
             Self::RedirectTo(host) => Answer::redirect(format!("http://{host}{target}")),
             Self::Status(status) => Answer::error(status, "UNKNOWN", "a fault was asked for"),

@@ -1,0 +1,222 @@
+//! Who we are to a registry, and what nobody else learns.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod shared;
+
+use lapstrake_oci::{Descriptor, Document, Reference};
+use lapstrake_registry_client::{Class, Client, Error, Resolved};
+use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
+
+fn image(access: Access) -> (Registry, Added) {
+    let registry = Registry::start(access);
+    let layer = Layer::plain(shared::noise(5_000));
+    let added = registry.add_image("team/app", "v1", &[layer]);
+    (registry, added)
+}
+
+/// Pulls manifest, config and layer.
+async fn pull(client: &Client, added: &Added) -> Result<(), Error> {
+    let repo = added.reference.repo();
+    let Resolved { digest, document } = client.resolve(&added.reference).await?;
+    assert_eq!(digest, added.manifest.digest);
+    let Document::Manifest(manifest) = document else {
+        panic!("an index");
+    };
+    added.manifest.verify(manifest.raw()).unwrap();
+    let config = client.small_blob(repo, &manifest.config, 1 << 20).await?;
+    added.config.verify(&config).unwrap();
+    for layer in &manifest.layers {
+        let (bytes, error) = shared::read(client, repo, layer).await;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        layer.verify(&bytes).unwrap();
+    }
+    Ok(())
+}
+
+fn targets(registry: &Registry) -> Vec<(String, bool)> {
+    let requests = registry.requests().into_iter();
+    requests
+        .map(|request| {
+            let target = request.target.split(['?', '@']).next().unwrap_or_default();
+            let kind = target.rsplit('/').nth(1).unwrap_or_default().to_owned();
+            (kind, request.authorization.is_some())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_open_registry_learns_nothing() {
+    let (registry, added) = image(Access::Open);
+    let client = shared::known(&registry.host(), "hush");
+    pull(&client, &added).await.unwrap();
+    assert!(
+        registry
+            .requests()
+            .iter()
+            .all(|r| r.authorization.is_none())
+    );
+}
+
+#[tokio::test]
+async fn basic() {
+    let (registry, added) = image(Access::Basic(shared::BASIC.to_owned()));
+    pull(&shared::known(&registry.host(), "hush"), &added)
+        .await
+        .unwrap();
+    let sent: Vec<_> = targets(&registry)
+        .into_iter()
+        .map(|(_, sent)| sent)
+        .collect();
+    assert_eq!(sent, [false, true, true, true], "one refusal, then no more");
+}
+
+#[tokio::test]
+async fn a_token_is_had_without_credentials_and_kept() {
+    let (registry, added) = image(Access::Token);
+    pull(&shared::anonymous(), &added).await.unwrap();
+    let expected = [
+        ("manifests", false),
+        ("", false),
+        ("manifests", true),
+        ("blobs", true),
+        ("blobs", true),
+    ];
+    let expected = expected.map(|(kind, sent)| (kind.to_owned(), sent));
+    assert_eq!(targets(&registry), expected);
+}
+
+#[tokio::test]
+async fn a_token_is_had_with_credentials() {
+    let (registry, added) = image(Access::TokenFor(shared::BASIC.to_owned()));
+    pull(&shared::known(&registry.host(), "hush"), &added)
+        .await
+        .unwrap();
+    for request in registry.requests() {
+        let sent = request.authorization.unwrap_or_default();
+        let is_for_token_server = request.target.starts_with("/token");
+        assert_eq!(
+            sent == shared::BASIC,
+            is_for_token_server,
+            "{}",
+            request.target
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_or_no_credentials_are_denied_with_advice() {
+    for access in [
+        Access::Basic(shared::BASIC.to_owned()),
+        Access::TokenFor(shared::BASIC.to_owned()),
+    ] {
+        let (registry, added) = image(access);
+        let elsewhere = shared::known("other.example", "hush");
+        for client in [shared::known(&registry.host(), "wrong"), elsewhere] {
+            let error = pull(&client, &added).await.unwrap_err();
+            assert_eq!(error.class(), Class::PermissionDenied, "{error}");
+            let message = error.to_string();
+            assert!(message.contains(&registry.host()), "{message}");
+            assert!(message.contains("check the credentials"), "{message}");
+            assert!(!message.contains("hush"), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_runs_out_in_the_middle_of_a_blob_is_replaced() {
+    let (registry, added) = image(Access::Token);
+    let layer = &added.layers[0];
+    registry.fault(&layer.digest, Fault::CutAfter(100));
+    let client = shared::anonymous();
+    let repo = added.reference.repo();
+    let mut stream = client.blob(repo, layer).await.unwrap();
+    registry.expire_tokens();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next_chunk().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    layer.verify(&bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_takes_no_credentials_along() {
+    for access in [Access::Basic(shared::BASIC.to_owned()), Access::Token] {
+        let storage = Registry::start(Access::Open);
+        let (registry, added) = image(access);
+        let layer = &added.layers[0];
+        storage.add_blob(shared::noise(5_000));
+        registry.fault(&layer.digest, Fault::RedirectTo(storage.host()));
+        pull(&shared::known(&registry.host(), "hush"), &added)
+            .await
+            .unwrap();
+        let asked = storage.requests();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].authorization, None);
+    }
+}
+
+#[tokio::test]
+async fn damaged_manifests_and_configs_are_not_shown() {
+    let (registry, added) = image(Access::Open);
+    let client = shared::anonymous();
+    let (repo, digest) = (added.reference.repo(), &added.manifest.digest);
+    registry.fault(digest, Fault::WrongByte(20));
+    let error = client.manifest(repo, digest).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Mismatch { want, .. } if want == digest),
+        "{error}"
+    );
+    registry.fault(digest, Fault::WrongByte(20));
+    let pinned = Reference::pinned(repo.clone(), digest.clone());
+    let error = client.resolve(&pinned).await.unwrap_err();
+    assert_eq!(error.class(), Class::DataLoss, "{error}");
+    for fault in [
+        Fault::WrongByte(20),
+        Fault::ShortBody(20),
+        Fault::LongBody(1),
+    ] {
+        registry.fault(&added.config.digest, fault.clone());
+        let error = client.small_blob(repo, &added.config, 1 << 20).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), Class::DataLoss, "{fault:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let (registry, _) = image(Access::Open);
+    let missing: Reference = format!("{}/team/app:v2", registry.host()).parse().unwrap();
+    let error = shared::anonymous().resolve(&missing).await.unwrap_err();
+    assert_eq!(error.class(), Class::NotFound);
+    let message = error.to_string();
+    assert!(message.contains("team/app:v2"), "{message}");
+    assert!(
+        message.contains("MANIFEST_UNKNOWN: manifest unknown"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_there_is_named() {
+    let (registry, added) = image(Access::Open);
+    drop(registry);
+    let error = shared::anonymous()
+        .resolve(&added.reference)
+        .await
+        .unwrap_err();
+    assert_eq!(error.class(), Class::Unavailable);
+    assert!(
+        error.to_string().contains("cannot reach 127.0.0.1:"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_blob_is_empty() {
+    let registry = Registry::start(Access::Open);
+    let empty = Descriptor::new("", registry.add_blob(*b""), 0);
+    let (bytes, error) = shared::read(&shared::anonymous(), &registry.repo("a"), &empty).await;
+    assert!(bytes.is_empty() && error.is_none(), "{error:?}");
+}

@@ -1,0 +1,185 @@
+//! Blobs from a registry that breaks off, lies and sends elsewhere.
+
+mod shared;
+
+use lapstrake_oci::Descriptor;
+use lapstrake_registry_client::{Class, Error};
+use lapstrake_testkit::registry::{Access, Fault, Registry};
+
+const LENGTH: usize = 300_000;
+
+struct Blob {
+    registry: Registry,
+    bytes: Vec<u8>,
+    blob: Descriptor,
+}
+
+impl Blob {
+    /// A registry whose answers meet these faults, one after the other.
+    fn with(faults: &[Fault]) -> Self {
+        let registry = Registry::start(Access::Open);
+        let bytes = shared::noise(LENGTH);
+        let digest = registry.add_blob(bytes.as_slice());
+        for fault in faults {
+            registry.fault(&digest, fault.clone());
+        }
+        let blob = Descriptor::new("", digest, LENGTH as u64);
+        Self {
+            registry,
+            bytes,
+            blob,
+        }
+    }
+
+    async fn read(&self) -> (Vec<u8>, Option<Error>) {
+        let repo = self.registry.repo("a");
+        shared::read(&shared::anonymous(), &repo, &self.blob).await
+    }
+
+    fn ranges(&self) -> Vec<Option<String>> {
+        let requests = self.registry.requests().into_iter();
+        requests.map(|request| request.range).collect()
+    }
+}
+
+/// All comes, with these ranges asked for.
+async fn arrives(faults: &[Fault], ranges: &[Option<&str>]) {
+    let blob = Blob::with(faults);
+    let (bytes, error) = blob.read().await;
+    assert!(error.is_none(), "{faults:?}: {error:?}");
+    assert!(bytes == blob.bytes, "{faults:?}: other bytes");
+    let asked = blob.ranges();
+    let asked: Vec<_> = asked.iter().map(Option::as_deref).collect();
+    assert_eq!(asked, ranges, "{faults:?}");
+}
+
+/// It ends with an error of this class after so many requests, and all bytes before it were right.
+async fn fails(faults: &[Fault], class: Class, requests: usize) -> Error {
+    let blob = Blob::with(faults);
+    let (bytes, error) = blob.read().await;
+    let error = error.unwrap_or_else(|| panic!("{faults:?}: no error"));
+    assert_eq!(error.class(), class, "{faults:?}: {error}");
+    assert!(blob.bytes.starts_with(&bytes), "{faults:?}: other bytes");
+    assert_eq!(blob.registry.requests().len(), requests, "{faults:?}");
+    error
+}
+
+#[tokio::test]
+async fn whole() {
+    arrives(&[], &[None]).await;
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_resumed_where_it_broke() {
+    let cuts = [Fault::CutAfter(1_000), Fault::CutAfter(100_000)];
+    let ranges = [None, Some("bytes=1000-"), Some("bytes=101000-")];
+    arrives(&cuts, &ranges).await;
+}
+
+#[tokio::test]
+async fn a_break_before_the_first_byte_is_tried_again() {
+    arrives(&[Fault::CutAfter(0)], &[None, None]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_out_of_order_for_a_while_is_asked_again() {
+    let faults = [Fault::Status(503), Fault::CutAfter(5), Fault::Status(429)];
+    let ranges = [None, None, Some("bytes=5-"), Some("bytes=5-")];
+    arrives(&faults, &ranges).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_ranges_sends_again_what_is_skipped() {
+    let faults = [Fault::CutAfter(200_000), Fault::IgnoreRange];
+    arrives(&faults, &[None, Some("bytes=200000-")]).await;
+}
+
+#[tokio::test]
+async fn a_break_while_skipping_is_resumed_too() {
+    let faults = [
+        Fault::CutAfter(9),
+        Fault::IgnoreRangeAndCutAfter(3),
+        Fault::None,
+    ];
+    arrives(&faults, &[None, Some("bytes=9-"), Some("bytes=9-")]).await;
+}
+
+#[tokio::test]
+async fn a_later_range_than_asked_for_is_not_taken() {
+    let faults = [Fault::CutAfter(9), Fault::WrongRange(1)];
+    arrives(&faults, &[None, Some("bytes=9-"), Some("bytes=9-")]).await;
+}
+
+#[tokio::test]
+async fn a_short_answer_is_completed() {
+    arrives(&[Fault::ShortBody(10)], &[None, Some("bytes=10-")]).await;
+}
+
+#[tokio::test]
+async fn too_many_bytes_are_an_error_and_not_yielded() {
+    let error = fails(&[Fault::LongBody(1)], Class::DataLoss, 1).await;
+    let message = error.to_string();
+    assert!(
+        message.contains("300001") && message.contains("300000"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn it_gives_up_after_failures_in_a_row() {
+    let faults = vec![Fault::CutAfter(0); 9];
+    let error = fails(&faults, Class::Unavailable, 5).await;
+    assert!(error.to_string().contains("127.0.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn what_will_not_change_is_not_asked_again() {
+    fails(&[Fault::Status(404)], Class::NotFound, 1).await;
+    fails(&[Fault::Status(403)], Class::PermissionDenied, 1).await;
+    fails(&[Fault::Status(400)], Class::Invalid, 1).await;
+}
+
+#[tokio::test]
+#[ignore = "takes 30 s, until a stall is called one"]
+async fn a_stalled_answer_is_given_up_and_resumed() {
+    arrives(&[Fault::StallAfter(7)], &[None, Some("bytes=7-")]).await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_also_when_resuming() {
+    let storage = Blob::with(&[Fault::CutAfter(50)]);
+    let host = storage.registry.host();
+    let to_storage = Fault::RedirectTo(host);
+    let blob = Blob::with(&[to_storage.clone(), to_storage]);
+    let (bytes, error) = blob.read().await;
+    assert!(error.is_none(), "{error:?}");
+    assert!(bytes == blob.bytes);
+    let expected = [None, Some("bytes=50-".to_owned())];
+    assert_eq!(blob.ranges(), expected);
+    assert_eq!(storage.ranges(), expected);
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let blob = Blob::with(&[]);
+    for _ in 0..60 {
+        let again = Fault::RedirectTo(blob.registry.host());
+        blob.registry.fault(&blob.blob.digest, again);
+    }
+    let (bytes, error) = blob.read().await;
+    assert!(bytes.is_empty());
+    let message = error.map(|error| error.to_string()).unwrap_or_default();
+    assert!(message.contains("redirects in a circle"), "{message}");
+}
+
+#[tokio::test]
+async fn plain_http_to_another_machine_is_refused() {
+    let faults = vec![Fault::RedirectTo("192.0.2.1:81".to_owned()); 5];
+    let blob = Blob::with(&faults);
+    let message = blob.read().await.1.map(|error| error.to_string());
+    let message = message.unwrap_or_default();
+    assert!(
+        message.contains("192.0.2.1:81 over plain HTTP"),
+        "{message}"
+    );
+}
