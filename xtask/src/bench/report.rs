@@ -47,7 +47,7 @@ pub fn table(rows: &[Row]) -> String {
         "| measure | quantity | subject | median | min | max | n | to ours |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
-    for row in rows {
+    for row in rows.iter().filter(|row| row.values.count() > 0) {
         let ours = rows.iter().find(|other| {
             other.subject == OURS && other.measure == row.measure && other.quantity == row.quantity
         });

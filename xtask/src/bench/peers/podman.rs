@@ -1,6 +1,6 @@
 //! podman, which has no daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Daemon, Engine, Pull};
 use crate::bench::cgroup::Group;
@@ -35,6 +35,12 @@ impl Engine for Podman {
 
     fn clean(&self, dir: &Path) -> Result<()> {
         // podman leaves its store bind-mounted on itself.
-        overlay::unmount_if_mounted(&dir.join("root/overlay"))
+        overlay::unmount_if_mounted(&dir.join("root/overlay"))?;
+        files::remove_tree(&run_root())
     }
+}
+
+/// podman refuses a path of more than 50 characters here.
+fn run_root() -> PathBuf {
+    PathBuf::from(format!("/run/lapstrake-bench-{}", std::process::id()))
 }
