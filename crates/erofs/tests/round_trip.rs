@@ -345,6 +345,19 @@ fn sample() -> Tree {
     tree
 }
 
+/// What the fuzzer begins with: an index that this version writes, so a change of format shows here.
+#[test]
+fn seeds_of_index_read() {
+    let seed = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/seeds/index_read/sample.index"
+    );
+    assert_eq!(
+        check_round_trip(&sample(), DATA),
+        std::fs::read(seed).unwrap()
+    );
+}
+
 fn metadatas() -> impl Strategy<Value = Metadata> {
     let small = || prop_oneof![3 => 0..3_u32, 1 => any::<u32>()];
     let time = prop_oneof![
