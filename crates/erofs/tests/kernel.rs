@@ -112,6 +112,8 @@ fn mount_tar(directory: &Path, tar: &Path) -> Mounted {
 fn mount(index: &Path, data: Option<&Path>) -> Mounted {
     let by_names = |index: &Path, data: Option<&Path>| {
         let erofs = Context::open("erofs")?;
+        // Else the kernel opens loop devices, which are read-only, for writing.
+        erofs.flag("ro")?;
         erofs.string("source", index.as_os_str().as_bytes())?;
         if let Some(data) = data {
             erofs.string("device", data.as_os_str().as_bytes())?;
