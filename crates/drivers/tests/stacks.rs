@@ -507,3 +507,33 @@ fn privileged_on_btrfs() {
 fn privileged_on_tmpfs() {
     backing("tmpfs", None, 512);
 }
+
+/// Runs the tests above in a virtual machine with another kernel, on an ext4 of its own.
+fn older_kernel(release: &str) {
+    let Some(vm_run) = std::env::var_os("LAPSTRAKE_VM_RUN") else {
+        eprintln!("SKIPPED vm tests with kernel {release}: LAPSTRAKE_VM_RUN names no vm-run");
+        return;
+    };
+    let tests = std::env::current_exe().unwrap();
+    // The guest sees the host's files at their paths until the disk covers /var/tmp.
+    let script = "cp \"$0\" /tmp/stacks && mkfs.ext4 -q /dev/vda && mount /dev/vda /var/tmp && \
+         exec /tmp/stacks privileged_ --test-threads 1 --skip 500_layers --skip at_once";
+    let status = std::process::Command::new(vm_run)
+        .args([
+            "--kernel", release, "--disk", "4G", "--", "sh", "-c", script,
+        ])
+        .arg(tests)
+        .status()
+        .unwrap();
+    assert!(status.success(), "kernel {release}: {status}");
+}
+
+#[test]
+fn vm_kernel_6_12_mounts_the_same() {
+    older_kernel("6.12");
+}
+
+#[test]
+fn vm_kernel_6_1_mounts_the_same() {
+    older_kernel("6.1");
+}

@@ -201,3 +201,95 @@ fn options(writable: Option<&Writable>) -> Vec<(&'static str, &'static str)> {
         ("redirect_dir", redirect),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(id: char) -> LayerFiles {
+        LayerFiles {
+            id: id.to_string().repeat(64),
+            index: PathBuf::new(),
+            data: None,
+            index_len: 0,
+            data_len: 0,
+        }
+    }
+
+    fn request(layers: Vec<LayerFiles>) -> Request {
+        Request {
+            layers,
+            writable: None,
+            target: PathBuf::new(),
+            cache: PageCache::Direct,
+        }
+    }
+
+    #[test]
+    fn overlay_gets_as_many_lower_directories_as_it_wants() {
+        use Lower::{Empty, Layer};
+        assert_eq!(lowers(0, false), [Empty(0), Empty(1)]);
+        assert_eq!(lowers(0, true), [Empty(0)]);
+        assert_eq!(lowers(1, false), [Layer(0), Empty(0)]);
+        assert_eq!(lowers(1, true), [Layer(0)]);
+        assert_eq!(lowers(3, false), [Layer(2), Layer(1), Layer(0)]);
+    }
+
+    #[test]
+    fn of_a_layer_that_stands_twice_the_upper_one_counts() {
+        assert_eq!(wanted(&[layer('a'), layer('b'), layer('a')]), [1, 2]);
+    }
+
+    #[test]
+    fn redirects_are_followed_only_for_a_writable_layer_that_has_them() {
+        let writable = |copy_up| Writable {
+            upper: PathBuf::new(),
+            work: PathBuf::new(),
+            copy_up,
+        };
+        let off = [
+            ("xino", "on"),
+            ("index", "off"),
+            ("metacopy", "off"),
+            ("redirect_dir", "nofollow"),
+        ];
+        let on = [
+            ("xino", "on"),
+            ("index", "off"),
+            ("metacopy", "on"),
+            ("redirect_dir", "on"),
+        ];
+        assert_eq!(options(None), off);
+        assert_eq!(options(Some(&writable(CopyUp::Whole))), off);
+        assert_eq!(options(Some(&writable(CopyUp::AttributesFirst))), on);
+    }
+
+    #[test]
+    fn an_id_that_is_no_hex_never_becomes_a_path() {
+        for id in [
+            "",
+            "abc",
+            "../../../../../../../../../../../etc",
+            &"A".repeat(64),
+        ] {
+            let bad = LayerFiles {
+                id: id.to_owned(),
+                ..layer('a')
+            };
+            assert!(
+                matches!(check(&request(vec![bad])), Err(Error::BadId { .. })),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_id_with_two_files_is_refused() {
+        let other = LayerFiles {
+            index: PathBuf::from("/other"),
+            ..layer('a')
+        };
+        let result = check(&request(vec![layer('a'), other]));
+        assert!(matches!(result, Err(Error::Ambiguous { .. })), "{result:?}");
+    }
+}
