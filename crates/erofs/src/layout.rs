@@ -181,6 +181,15 @@ impl<'t> Plan<'t> {
 impl Placed {
     fn inode(&self, tree: &Tree, id: NodeId, first_block: u32) -> Inode {
         let node = tree.node(id);
+        // Linux gives every link the same, whatever a tar says.
+        let permissions = match &node.content {
+            Content::Symlink(_) => 0o777,
+            Content::Directory(_)
+            | Content::File { .. }
+            | Content::CharDevice(_)
+            | Content::BlockDevice(_)
+            | Content::Fifo => node.metadata.mode,
+        };
         let device = |device: &Device| encode_device(*device).expect("checked with the shape");
         let place = match &node.content {
             Content::File {
@@ -200,7 +209,7 @@ impl Placed {
         Inode {
             layout: self.layout,
             xattr_count: self.xattr_count,
-            mode: file_type(&node.content).mode_bits() | node.metadata.mode,
+            mode: file_type(&node.content).mode_bits() | permissions,
             links: self.links,
             size: self.size,
             place,

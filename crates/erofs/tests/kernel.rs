@@ -408,7 +408,7 @@ END
     by_hand("add('./x/y/z', b'deep')", &["", "x", "x/y"]);
     by_hand(
         "add('f', b'one'); add('f', b'second', mode=0o600); directory('d'); add('./d/a', b'a')
-directory('d', 0o700); add('l', type=tarfile.SYMTYPE, linkname='f', mode=0o777)
+directory('d', 0o700); add('l', type=tarfile.SYMTYPE, linkname='f', mode=0o644)
 add('h', type=tarfile.LNKTYPE, linkname='f')",
         &["", "d"],
     );

@@ -118,6 +118,7 @@ fn node(tree: &Tree, id: NodeId) -> Node {
     });
     match &mut node.content {
         Content::Directory(entries) => entries.clear(),
+        Content::Symlink(_) => node.metadata.mode = 0o777,
         Content::File {
             size: 0,
             data: FileData::Contiguous { data_offset },
