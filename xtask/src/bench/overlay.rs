@@ -37,6 +37,7 @@ impl Unpacked {
             .args(["inspect", "-f", format, container.trim()])
             .output()?;
         drop(daemon);
+        Docker.clean(dir)?;
         let own = Path::new(upper.trim())
             .parent()
             .unwrap_or(Path::new("/"))

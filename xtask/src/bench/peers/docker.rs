@@ -1,6 +1,6 @@
 //! dockerd with its own containerd, overlay2, and no network of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Daemon, Engine, Pull};
 use crate::bench::cgroup::Group;
@@ -22,6 +22,14 @@ impl Docker {
     }
 }
 
+/// Short, since the sockets of dockerd's own containerd are below it.
+fn exec_root() -> PathBuf {
+    PathBuf::from(format!(
+        "/run/lapstrake-bench-docker-{}",
+        std::process::id()
+    ))
+}
+
 fn socket(dir: &Path) -> String {
     format!("unix://{}", dir.join("docker.sock").display())
 }
@@ -40,7 +48,7 @@ impl Engine for Docker {
             .arg("--data-root")
             .arg(dir.join("root"))
             .arg("--exec-root")
-            .arg(dir.join("exec"))
+            .arg(exec_root())
             .arg("--pidfile")
             .arg(dir.join("pid"))
             .arg("-H")
@@ -61,6 +69,6 @@ impl Engine for Docker {
     }
 
     fn clean(&self, _dir: &Path) -> Result<()> {
-        Ok(())
+        files::remove_tree(&exec_root())
     }
 }
