@@ -25,7 +25,9 @@ impl Unpacked {
     /// Has dockerd unpack an image below `dir`.
     pub fn pull(dir: &Path, reference: &str) -> Result<Self> {
         let group = Group::new("unpack")?;
-        let daemon = Docker.start(dir, &group)?;
+        let daemon = Docker
+            .start(dir, &group)
+            .inspect_err(|_| drop(Docker.clean(dir)))?;
         Docker.pull(dir, &group, reference)?;
         let create = Docker
             .client(dir)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Daemon, Engine, Pull};
 use crate::bench::cgroup::Group;
+use crate::bench::overlay;
 use crate::command::Tool;
 use crate::error::Result;
 use crate::files;
@@ -68,7 +69,9 @@ impl Engine for Docker {
         Ok(Pull::default())
     }
 
-    fn clean(&self, _dir: &Path) -> Result<()> {
+    fn clean(&self, dir: &Path) -> Result<()> {
+        // A dockerd that did not get up leaves its data bind-mounted on itself.
+        overlay::unmount_if_mounted(&dir.join("root"))?;
         files::remove_tree(&exec_root())
     }
 }
