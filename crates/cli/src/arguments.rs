@@ -72,10 +72,10 @@ pub(crate) enum Verb {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pulling {
-    /// Which image of an index, as OS/ARCH[/VARIANT] (default: this machine's).
+    /// Which image of an index, as OS/ARCH or OS/ARCH/VARIANT (default: this machine's).
     #[arg(long)]
     pub(crate) platform: Option<Platform>,
-    /// Speak plain HTTP with this registry (HOST[:PORT]); with this machine it is spoken anyway.
+    /// Speak plain HTTP with this registry (HOST or HOST:PORT); with this machine it is spoken anyway.
     #[arg(long, value_name = "REGISTRY")]
     pub(crate) plain_http: Vec<String>,
     /// Layers to fetch at a time.

@@ -1,0 +1,158 @@
+//! Pulls from a registry in the test's process: what arrives, and what a bad registry leaves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure is the test's"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lapstrake_oci::{DiffId, Platform};
+use lapstrake_registry_client::{Client, Options, PlainHttp};
+use lapstrake_store::{HostId, LayerState, Store};
+use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
+use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, check_layer, pull};
+
+/// A tar of one file, as GNU tar would end it.
+fn tar(name: &str, contents: &[u8]) -> Vec<u8> {
+    let mut header = [0_u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[108..116].copy_from_slice(b"0000000\0");
+    header[116..124].copy_from_slice(b"0000000\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", contents.len()).as_bytes());
+    header[136..148].copy_from_slice(b"00000000000\0");
+    header[156] = b'0';
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut tar = header.to_vec();
+    tar.extend_from_slice(contents);
+    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+    tar
+}
+
+fn layers() -> Vec<Layer> {
+    let big: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    vec![
+        Layer::plain(tar("big", &big)),
+        Layer::plain(tar("small", b"hello")),
+    ]
+}
+
+fn store(dir: &Path, boot: &str) -> Arc<Store> {
+    Arc::new(Store::open(dir, &HostId::from_hostname("h"), boot).unwrap())
+}
+
+async fn pull_into(store: &Arc<Store>, image: &Added) -> Result<Pulled, Error> {
+    let client = Client::new(Options {
+        user_agent: "test".to_owned(),
+        plain_http: PlainHttp::Loopback,
+        credentials: BTreeMap::new(),
+    })
+    .unwrap();
+    let options = PullOptions {
+        platform: Platform::host(),
+        parallel: 2,
+        limits: Limits::DEFAULT,
+    };
+    pull(store, &client, &image.reference, &options, |_event| {}).await
+}
+
+fn ids(layers: &[Layer]) -> Vec<DiffId> {
+    layers.iter().map(|layer| layer.diff_id.clone()).collect()
+}
+
+#[tokio::test]
+async fn an_image_arrives_whole_and_is_proved() {
+    let (registry, layers) = (Registry::start(Access::Open), layers());
+    let image = registry.add_image("app", "1", &layers);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), "boot");
+    let pulled = pull_into(&store, &image).await.unwrap();
+    assert_eq!(pulled.image.config, image.config.digest);
+    for id in ids(&layers) {
+        check_layer(&store, &id).unwrap();
+        let record = store.state().layer(&id).unwrap().unwrap();
+        assert_eq!(record.state, LayerState::Proved);
+        assert!(store.indexes.is_intact(&id, &record.index).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_layer_in_the_store_is_not_fetched_again() {
+    let registry = Registry::start(Access::Open);
+    let image = registry.add_image("app", "1", &layers());
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), "boot");
+    pull_into(&store, &image).await.unwrap();
+    assert_eq!(pull_into(&store, &image).await.unwrap().fetched_bytes, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_resumed() {
+    let (registry, layers) = (Registry::start(Access::Open), layers());
+    let image = registry.add_image("app", "1", &layers);
+    registry.fault(&image.layers[0].digest, Fault::CutAfter(1_000_000));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), "boot");
+    pull_into(&store, &image).await.unwrap();
+    check_layer(&store, &layers[0].diff_id).unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_byte_publishes_nothing_of_the_layer_and_keeps_the_others() {
+    let (registry, layers) = (Registry::start(Access::Open), layers());
+    let image = registry.add_image("app", "1", &layers);
+    registry.fault(&image.layers[0].digest, Fault::WrongByte(2_000_000));
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), "boot");
+    let error = pull_into(&store, &image).await.unwrap_err();
+    assert!(matches!(error, Error::BlobMismatch { .. }), "{error}");
+    assert!(!store.content.has_layer(&layers[0].diff_id));
+    assert_eq!(store.state().images().unwrap(), []);
+    // A thread that was given up sees that soon, and takes its stage with it.
+    let tmp = dir.path().join("content/tmp/h");
+    let left = || std::fs::read_dir(&tmp).unwrap().count();
+    for _wait in 0..100 {
+        if left() == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(left(), 0);
+    // The fault is over: the same pull now succeeds.
+    pull_into(&store, &image).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_doubtful_layer_full_of_zeros_is_fetched_again() {
+    let (registry, layers) = (Registry::start(Access::Open), layers());
+    let image = registry.add_image("app", "1", &layers);
+    let dir = tempfile::tempdir().unwrap();
+    pull_into(&store(dir.path(), "one"), &image).await.unwrap();
+    // As after a crash before the proof: the record is back to present, and the data are zeros.
+    let id = &layers[0].diff_id;
+    let store = store(dir.path(), "two");
+    let record = store.state().layer(id).unwrap().unwrap();
+    store.state().forget_layer(id).unwrap();
+    drop(store);
+    let store = self::store(dir.path(), "one");
+    store.state().add_layer(&record, None).unwrap();
+    let data = store.content.layer_files(id).data;
+    let length = std::fs::metadata(&data).unwrap().len();
+    std::fs::File::create(&data)
+        .unwrap()
+        .set_len(length)
+        .unwrap();
+    drop(store);
+    let store = self::store(dir.path(), "three");
+    assert_eq!(
+        store.state().layer(id).unwrap().unwrap().state,
+        LayerState::Doubtful
+    );
+    pull_into(&store, &image).await.unwrap();
+    check_layer(&store, id).unwrap();
+}
