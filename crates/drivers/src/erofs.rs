@@ -131,6 +131,22 @@ fn survey_and_mount(run: &RunDir, request: &Request) -> Result<Mounted> {
 
 /// Unmounts the root at `target`, and the layers that no other stack uses.
 pub fn unmount(run: &RunDir, target: &Path) -> Result<()> {
+    // Somebody else's look (a listing, a copied descriptor table) holds a root for an instant. The
+    // lock is let go between tries, for whoever waits for it may be the one that looks.
+    for _try in 1..BUSY_TRIES {
+        match unmount_once(run, target) {
+            Err(Error::Busy { .. }) => std::thread::sleep(BUSY_PAUSE),
+            done => return done,
+        }
+    }
+    unmount_once(run, target)
+}
+
+/// Half a second in all: longer than any look, shorter than anyone's patience.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+fn unmount_once(run: &RunDir, target: &Path) -> Result<()> {
     let locked = run.lock()?;
     locked.unmount_stack(target)?;
     locked.sweep()
