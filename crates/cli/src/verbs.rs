@@ -54,11 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             runtime,
             how,
         } => {
-            if !engine
-                .images()?
-                .iter()
-                .any(|image| image.reference == reference.to_string())
-            {
+            if !engine.has_image(reference)? {
                 pull(&engine, reference, how, arguments.json)?;
             }
             let name = name

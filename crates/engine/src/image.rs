@@ -3,7 +3,7 @@
 use lapstrake_drivers::erofs::LayerFiles;
 use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
 use lapstrake_store::{ImageRecord, LayerState};
-use lapstrake_transfer::{check_layer, index};
+use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -55,6 +55,14 @@ impl Engine {
         })
     }
 
+    /// Whether a name leads to an image.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn has_image(&self, reference: &Reference) -> Result<bool> {
+        Ok(self.store.state().image(&reference.to_string())?.is_some())
+    }
+
     /// The record of an image by its name.
     pub(crate) fn image(&self, reference: &Reference) -> Result<ImageRecord> {
         let record = self.store.state().image(&reference.to_string())?;
@@ -80,9 +88,7 @@ impl Engine {
             let record = self.store.state().layer(id)?.ok_or_else(gone)?;
             if record.state == LayerState::Doubtful {
                 // Written before a crash or reboot and never synced: it may be full of zeros.
-                check_layer(&self.store, id)?;
-                self.store.content.prove_layer(id)?;
-                self.store.state().set_proved([id])?;
+                settle_layer(&self.store, id)?;
             }
             let stamp = index::ensure(&self.store, &record)?;
             let data = self.store.content.layer_files(id).data;

@@ -29,6 +29,17 @@ pub fn check_layer(store: &Store, id: &DiffId) -> Result<()> {
     })
 }
 
+/// Settles a doubtful layer: reads it back, syncs it, and records it as proved.
+///
+/// # Errors
+/// As [`check_layer`], or if it can't be synced.
+pub fn settle_layer(store: &Store, id: &DiffId) -> Result<()> {
+    check_layer(store, id)?;
+    store.content.prove_layer(id)?;
+    store.state().set_proved([id])?;
+    Ok(())
+}
+
 fn digest(store: &Store, id: &DiffId) -> std::result::Result<DiffId, String> {
     let files = store.content.layer_files(id);
     let open = |path| File::open(path).map_err(|error| format!("{path:?}: {error}"));

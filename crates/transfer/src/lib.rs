@@ -17,7 +17,7 @@ mod layer;
 mod limits;
 mod pull;
 
-pub use check::check_layer;
+pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use limits::Limits;
 pub use pull::{Event, PullOptions, Pulled, pull};

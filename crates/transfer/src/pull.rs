@@ -14,7 +14,7 @@ use lapstrake_registry_client::Client;
 use lapstrake_store::{Durability, ImageRecord, LayerState, Source, Store};
 use tokio::task::JoinSet;
 
-use crate::check::check_layer;
+use crate::check::settle_layer;
 use crate::error::{Error, Result};
 use crate::layer::{self, Wanted};
 use crate::limits::Limits;
@@ -259,12 +259,8 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
                     if record.state != LayerState::Doubtful {
                         return Ok(true);
                     }
-                    match check_layer(&store, &id) {
-                        Ok(()) => {
-                            store.content.prove_layer(&id)?;
-                            store.state().set_proved([&id])?;
-                            Ok(true)
-                        }
+                    match settle_layer(&store, &id) {
+                        Ok(()) => Ok(true),
                         // It was moved aside: fetch it again.
                         Err(Error::Damaged { .. }) => Ok(false),
                         Err(error) => Err(error),
