@@ -19,7 +19,6 @@
 mod error;
 mod facts;
 mod one_page;
-mod parallel;
 mod perform;
 mod plan;
 mod run_dir;

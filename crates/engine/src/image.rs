@@ -2,7 +2,8 @@
 
 use lapstrake_drivers::erofs::LayerFiles;
 use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
-use lapstrake_store::{ImageRecord, LayerState};
+use lapstrake_store::{ImageRecord, LayerRecord, LayerState};
+use lapstrake_sys::parallel;
 use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
@@ -38,14 +39,8 @@ impl Engine {
 
     fn summary(&self, record: ImageRecord) -> Result<ImageSummary> {
         let config = self.config(&record)?;
-        let mut bytes = 0;
-        for id in &config.rootfs.diff_ids {
-            bytes += self
-                .store
-                .state()
-                .layer(id)?
-                .map_or(0, |layer| layer.tar_len);
-        }
+        let layers = self.store.state().layers(&config.rootfs.diff_ids)?;
+        let bytes = layers.iter().flatten().map(|layer| layer.tar_len).sum();
         Ok(ImageSummary {
             reference: record.reference,
             id: record.config,
@@ -79,27 +74,32 @@ impl Engine {
 
     /// The files of an image's layers, bottom first, each fit to be mounted.
     pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<LayerFiles>> {
-        let mut stack = Vec::new();
-        for id in &config.rootfs.diff_ids {
-            let gone = || Error::NoLayer {
+        let ids = &config.rootfs.diff_ids;
+        let records = self.store.state().layers(ids)?;
+        let layers = ids.iter().zip(records).map(|(id, record)| {
+            record.ok_or_else(|| Error::NoLayer {
                 image: image.reference.clone(),
                 layer: id.clone(),
-            };
-            let record = self.store.state().layer(id)?.ok_or_else(gone)?;
-            if record.state == LayerState::Doubtful {
-                // Written before a crash or reboot and never synced: it may be full of zeros.
-                settle_layer(&self.store, id)?;
-            }
-            let stamp = index::ensure(&self.store, &record)?;
-            let data = self.store.content.layer_files(id).data;
-            stack.push(LayerFiles {
-                id: id.0.hex().to_owned(),
-                index: self.store.indexes.path(id),
-                data: (record.data_len > 0).then_some(data),
-                index_len: stamp.len,
-                data_len: record.data_len,
-            });
+            })
+        });
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        parallel::map(&layers, |layer| self.fit_to_mount(layer))
+    }
+
+    fn fit_to_mount(&self, layer: &LayerRecord) -> Result<LayerFiles> {
+        let id = &layer.diff_id;
+        if layer.state == LayerState::Doubtful {
+            // Written before a crash or reboot and never synced: it may be full of zeros.
+            settle_layer(&self.store, id)?;
         }
-        Ok(stack)
+        let stamp = index::ensure(&self.store, layer)?;
+        let data = self.store.content.layer_files(id).data;
+        Ok(LayerFiles {
+            id: id.0.hex().to_owned(),
+            index: self.store.indexes.path(id),
+            data: (layer.data_len > 0).then_some(data),
+            index_len: stamp.len,
+            data_len: layer.data_len,
+        })
     }
 }

@@ -213,18 +213,33 @@ impl State {
     /// # Errors
     /// If the database refuses.
     pub fn layer(&self, id: &DiffId) -> Result<Option<LayerRecord>> {
-        self.db
-            .query_row(
+        let found = self.layers(std::slice::from_ref(id))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// What is known of several layers, in the order of `ids`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn layers(&self, ids: &[DiffId]) -> Result<Vec<Option<LayerRecord>>> {
+        let look_up = || -> rusqlite::Result<Vec<_>> {
+            let mut query = self.db.prepare_cached(
                 "SELECT diff_id, tar_len, data_len, index_len, index_blake3, proved, boot_id
                  FROM layer WHERE diff_id = ?1",
-                params![id.to_string()],
-                |row| layer_record(row, &self.boot_id),
-            )
-            .optional()
-            .map_err(|source| Error::Database {
-                action: "look up a layer",
-                source,
-            })
+            )?;
+            let mut find = |id: &DiffId| {
+                query
+                    .query_row(params![id.to_string()], |row| {
+                        layer_record(row, &self.boot_id)
+                    })
+                    .optional()
+            };
+            ids.iter().map(&mut find).collect()
+        };
+        look_up().map_err(|source| Error::Database {
+            action: "look up layers",
+            source,
+        })
     }
 
     /// From where a layer can be made again.

@@ -1,4 +1,4 @@
-//! The kernel: mounts, loop devices, the FUSE device, xattrs, publish-by-link.
+//! The kernel: mounts, loop devices, the FUSE device, xattrs, publish-by-link, threads that wait for it.
 //!
 //! The only crate with `unsafe`; it knows no policy.
 #![allow(
@@ -11,5 +11,6 @@ pub mod fuse;
 pub mod inflate;
 pub mod loopdev;
 pub mod mount;
+pub mod parallel;
 pub mod publish;
 pub mod xattr;

@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("distribution", &["oci"]),
     ("store", &["oci", "sys"]),
     ("fill", &["oci", "sys", "tree"]),
-    ("drivers", &["sys"]),
+    ("snapshot", &["sys"]),
+    ("drivers", &["snapshot", "sys"]),
     ("bridge", &[]),
     ("registry-client", &["distribution", "oci"]),
     (
@@ -30,7 +31,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &["drivers", "oci", "registry-client", "store", "transfer"],
+        &[
+            "drivers",
+            "oci",
+            "registry-client",
+            "store",
+            "sys",
+            "transfer",
+        ],
     ),
     ("cli", &["engine", "oci"]),
     ("testkit", &["oci"]),
@@ -45,6 +53,7 @@ const BELOW_THE_LINE: &[&str] = &[
     "erofs",
     "store",
     "fill",
+    "snapshot",
     "drivers",
     "distribution",
 ];

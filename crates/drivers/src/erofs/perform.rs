@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lapstrake_sys::loopdev::LoopDevice;
 use lapstrake_sys::mount::{self, Context, Detached, Restrictions};
+use lapstrake_sys::parallel;
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
@@ -14,7 +15,7 @@ use super::facts::OverlayApi;
 use super::plan::{Backing, LayerPlan, Lower, Plan};
 use super::run_dir::{Locked, open_dir, open_dir_at};
 use super::survey::{OpenFile, OpenLayer, Survey};
-use super::{Error, Mounted, Result, Writable, one_page, parallel};
+use super::{Error, Mounted, Result, Writable, one_page};
 
 /// Of layers: they are read through overlay only.
 const INERT: Restrictions = Restrictions {

@@ -7,11 +7,11 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use lapstrake_sys::file;
+use lapstrake_sys::{file, parallel};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::error::io;
-use super::{Error, LayerFiles, Result, parallel};
+use super::{Error, LayerFiles, Result};
 
 /// How much of an index is read ahead while the other files are opened: its superblock, and the
 /// inodes and names of the root directory if they lie near.

@@ -1,7 +1,7 @@
-//! A few threads over a list of layers.
+//! A few threads over a list of things that wait for the disk.
 //!
-//! Opening and mounting a cold layer is mostly waiting for the disk, one small read after the
-//! other; several layers at once wait together.
+//! Opening, checking and mounting a cold layer is mostly waiting, one small read after the other;
+//! several layers at once wait together.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ const THREADS: usize = 8;
 
 /// Calls `work` on every item and returns the results in order; of several errors, the first in
 /// the order of items. After an error, items not yet begun are left out.
-pub(super) fn map<T, U, E>(
+pub fn map<T, U, E>(
     items: &[T],
     work: impl Fn(&T) -> Result<U, E> + Sync,
 ) -> Result<Vec<U>, E>

@@ -1,0 +1,4 @@
+//! Stacks and writable layers, and the seam behind which a driver mounts them.
+//!
+//! It knows no Docker and no HTTP.
+#![forbid(unsafe_code)]
