@@ -12,10 +12,7 @@ const THREADS: usize = 8;
 
 /// Calls `work` on every item and returns the results in order; of several errors, the first in
 /// the order of items. After an error, items not yet begun are left out.
-pub fn map<T, U, E>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<U, E> + Sync,
-) -> Result<Vec<U>, E>
+pub fn map<T, U, E>(items: &[T], work: impl Fn(&T) -> Result<U, E> + Sync) -> Result<Vec<U>, E>
 where
     T: Sync,
     U: Send,
