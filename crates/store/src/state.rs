@@ -223,7 +223,9 @@ impl State {
     /// If the database refuses.
     pub fn layers(&self, ids: &[DiffId]) -> Result<Vec<Option<LayerRecord>>> {
         let look_up = || -> rusqlite::Result<Vec<_>> {
-            let mut query = self.db.prepare_cached(
+            // One transaction: the file is locked once and not for each layer.
+            let read = self.db.unchecked_transaction()?;
+            let mut query = read.prepare_cached(
                 "SELECT diff_id, tar_len, data_len, index_len, index_blake3, proved, boot_id
                  FROM layer WHERE diff_id = ?1",
             )?;
