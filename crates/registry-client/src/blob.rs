@@ -1,7 +1,5 @@
 //! A blob's bytes as they come, across broken connections.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use lapstrake_distribution::range;
 use lapstrake_oci::{Descriptor, Digest, Repo};
@@ -9,13 +7,9 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 
 use crate::client::Client;
-use crate::error::{Class, Error};
+use crate::error::Error;
 use crate::http;
-
-/// Failures in a row, without a byte between them, before the stream gives up.
-const MAX_FAILURES: u32 = 5;
-/// Pause after the first failure; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+use crate::retry::Patience;
 
 /// A blob being fetched: exactly as many bytes as its descriptor says, or an error.
 #[derive(Debug)]
@@ -29,7 +23,7 @@ pub struct BlobStream {
     answer: Option<Response>,
     /// Bytes that the server sends again because it ignores ranges.
     skip: u64,
-    failures: u32,
+    patience: Patience,
 }
 
 impl BlobStream {
@@ -47,7 +41,7 @@ impl BlobStream {
             received: 0,
             answer: None,
             skip: 0,
-            failures: 0,
+            patience: Patience::default(),
         };
         while stream.answer.is_none() {
             if let Err(error) = stream.connect().await {
@@ -102,9 +96,7 @@ impl BlobStream {
                 got: total,
             });
         }
-        if !chunk.is_empty() {
-            self.failures = 0;
-        }
+        self.patience.received(chunk.len() as u64);
         self.received = total;
         Ok(Some(chunk))
     }
@@ -145,11 +137,7 @@ impl BlobStream {
     }
 
     async fn pause_or_fail(&mut self, error: Error) -> Result<(), Error> {
-        self.failures += 1;
-        if error.class() != Class::Unavailable || self.failures >= MAX_FAILURES {
-            return Err(error);
-        }
-        tokio::time::sleep(FIRST_PAUSE * (1 << (self.failures - 1))).await;
+        tokio::time::sleep(self.patience.after(error)?).await;
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::blob::BlobStream;
 use crate::error::Error;
 use crate::http;
 use crate::options::Options;
+use crate::retry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// As browsers do, more is a loop.
@@ -95,15 +96,18 @@ impl Client {
         want: Option<&Digest>,
     ) -> Result<Resolved, Error> {
         let what = format!("the manifest {}:{name}", repo.path());
-        let answer = self
-            .get(repo, &endpoint::manifest(repo, name), &what, None)
-            .await?;
-        let declared = answer
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(|value| value.split(';').next().unwrap_or(value).trim().to_owned());
-        let body = http::body(answer, repo, &what, bounds::MAX_MANIFEST_BYTES as u64).await?;
+        let path = endpoint::manifest(repo, name);
+        let (declared, body) = retry::until_done(|| async {
+            let answer = self.get(repo, &path, &what, None).await?;
+            let declared = answer
+                .headers()
+                .get(CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .map(|value| value.split(';').next().unwrap_or(value).trim().to_owned());
+            let body = http::body(answer, repo, &what, bounds::MAX_MANIFEST_BYTES as u64).await?;
+            Ok((declared, body))
+        })
+        .await?;
         let algorithm = want.map_or(Algorithm::Sha256, Digest::algorithm);
         let digest = verified(repo, &body, algorithm, want)?;
         let document =
@@ -126,10 +130,12 @@ impl Client {
         max: u64,
     ) -> Result<Vec<u8>, Error> {
         let what = format!("the blob {}", blob.digest);
-        let answer = self
-            .get(repo, &endpoint::blob(repo, &blob.digest), &what, None)
-            .await?;
-        let body = http::body(answer, repo, &what, max.min(blob.size)).await?;
+        let path = endpoint::blob(repo, &blob.digest);
+        let body = retry::until_done(|| async {
+            let answer = self.get(repo, &path, &what, None).await?;
+            http::body(answer, repo, &what, max.min(blob.size)).await
+        })
+        .await?;
         verified(repo, &body, blob.digest.algorithm(), Some(&blob.digest))?;
         Ok(body)
     }
@@ -218,7 +224,7 @@ impl Client {
             }
             url = self.target(repo, &url, &answer, what)?;
         }
-        Err(refused(repo, what, "it redirects in a circle"))
+        Err(refused(repo, what, "in a circle"))
     }
 
     /// Where a redirect leads, if we may go there.
@@ -228,13 +234,15 @@ impl Client {
             .get(LOCATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|location| url.join(location).ok())
-            .ok_or_else(|| refused(repo, what, "it redirects to nowhere"))?;
+            .ok_or_else(|| refused(repo, what, "to nowhere"))?;
         let host = http::authority(&target).unwrap_or_default();
         if target.scheme() != "https" && !self.shared.options.plain_http.allows(&host) {
             return Err(refused(
                 repo,
                 what,
-                &format!("it redirects to {host} over plain HTTP"),
+                &format!(
+                    "to {host} over plain HTTP, which is spoken only to this machine and to hosts that were named"
+                ),
             ));
         }
         Ok(target)
@@ -250,7 +258,7 @@ fn accept(origin: &Url) -> String {
 }
 
 fn refused(repo: &Repo, what: &str, reason: &str) -> Error {
-    Error::Transport {
+    Error::Redirect {
         registry: repo.registry().to_owned(),
         what: what.to_owned(),
         reason: reason.to_owned(),

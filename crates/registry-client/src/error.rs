@@ -63,6 +63,16 @@ pub enum Error {
         /// What the network says.
         reason: String,
     },
+    /// The registry sends us somewhere that we don't go.
+    #[error("{registry} redirects the request for {what} {reason}")]
+    Redirect {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Where to, and why not.
+        reason: String,
+    },
     /// Nothing came for too long.
     #[error("{registry} sent nothing of {what} for {} s", waited.as_secs())]
     Stalled {
@@ -136,7 +146,10 @@ impl Error {
             Self::Status { status, .. } if *status == 429 || *status >= 500 => Class::Unavailable,
             Self::Transport { .. } | Self::Stalled { .. } => Class::Unavailable,
             Self::Length { .. } | Self::Mismatch { .. } => Class::DataLoss,
-            Self::Status { .. } | Self::Document { .. } | Self::Setup(_) => Class::Invalid,
+            Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::Document { .. }
+            | Self::Setup(_) => Class::Invalid,
         }
     }
 }

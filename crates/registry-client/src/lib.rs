@@ -19,6 +19,7 @@ mod client;
 mod error;
 mod http;
 mod options;
+mod retry;
 
 pub use blob::BlobStream;
 pub use client::{Client, Resolved};

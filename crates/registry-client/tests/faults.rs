@@ -36,6 +36,13 @@ impl Blob {
         shared::read(&shared::anonymous(), &repo, &self.blob).await
     }
 
+    async fn small(&self) -> Result<Vec<u8>, Error> {
+        let repo = self.registry.repo("a");
+        shared::anonymous()
+            .small_blob(&repo, &self.blob, LENGTH as u64)
+            .await
+    }
+
     fn ranges(&self) -> Vec<Option<String>> {
         let requests = self.registry.requests().into_iter();
         requests.map(|request| request.range).collect()
@@ -168,18 +175,51 @@ async fn a_circle_of_redirects_ends() {
     }
     let (bytes, error) = blob.read().await;
     assert!(bytes.is_empty());
-    let message = error.map(|error| error.to_string()).unwrap_or_default();
-    assert!(message.contains("redirects in a circle"), "{message}");
+    let error = error.expect("a circle has no end");
+    assert!(error.to_string().ends_with("in a circle"), "{error}");
+    assert_eq!(error.class(), Class::Invalid);
+    // Ten hops, once: a circle is not gone around again.
+    assert_eq!(blob.ranges().len(), 11);
 }
 
 #[tokio::test]
 async fn plain_http_to_another_machine_is_refused() {
-    let faults = vec![Fault::RedirectTo("192.0.2.1:81".to_owned()); 5];
-    let blob = Blob::with(&faults);
-    let message = blob.read().await.1.map(|error| error.to_string());
-    let message = message.unwrap_or_default();
+    let to_elsewhere = Fault::RedirectTo("192.0.2.1:81".to_owned());
+    let error = fails(&[to_elsewhere], Class::Invalid, 1).await;
+    let message = error.to_string();
     assert!(
-        message.contains("192.0.2.1:81 over plain HTTP"),
+        message.contains("to 192.0.2.1:81 over plain HTTP"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn small_blobs_survive_a_hiccup() {
+    for fault in [Fault::Status(503), Fault::CutAfter(9)] {
+        let blob = Blob::with(&[fault.clone(), fault.clone()]);
+        let got = blob.small().await.unwrap();
+        assert!(got == blob.bytes, "{fault:?}: other bytes");
+        assert_eq!(blob.ranges().len(), 3, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_small_blob_that_is_not_there_is_asked_for_once() {
+    let blob = Blob::with(&[Fault::Status(404)]);
+    let error = blob.small().await.unwrap_err();
+    assert_eq!(error.class(), Class::NotFound);
+    assert_eq!(blob.ranges().len(), 1);
+}
+
+#[tokio::test]
+async fn a_manifest_survives_a_hiccup() {
+    let registry = Registry::start(Access::Open);
+    let image = registry.add_image("a", "latest", &[]);
+    registry.fault(&image.manifest.digest, Fault::Status(500));
+    registry.fault(&image.manifest.digest, Fault::CutAfter(20));
+    let resolved = shared::anonymous()
+        .manifest(&registry.repo("a"), &image.manifest.digest)
+        .await
+        .unwrap();
+    assert_eq!(resolved.digest, image.manifest.digest);
 }
