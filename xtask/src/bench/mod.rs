@@ -33,7 +33,7 @@ pub struct Options {
     /// A directory on the file system to measure on; a fresh one in the temporary directory if
     /// not given.
     pub scratch: Option<PathBuf>,
-    /// Where to write rows as JSON.
+    /// Where rows are kept as JSON; what earlier runs left there stays, unless measured again.
     pub json: Option<PathBuf>,
     /// Whether to bring docs/benchmarks.md up to date.
     pub write_docs: bool,
@@ -43,14 +43,17 @@ pub struct Options {
 pub fn run(cache: &Cache, options: &Options) -> Result<()> {
     let chosen = measures::select(&options.what)?;
     let mut scratch = Scratch::prepare(cache, options)?;
-    let mut rows = Vec::new();
+    let mut rows = match &options.json {
+        Some(path) => files::read_json(path)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
     let mut failed = Vec::new();
     for measure in chosen {
         eprintln!("bench: {}: {}", measure.name, measure.about);
         match (measure.run)(&mut scratch) {
             Ok(new) => {
                 report::print(&new);
-                rows.extend(new);
+                report::merge(&mut rows, new);
             }
             Err(error) => {
                 eprintln!("bench: {} FAILED: {}", measure.name, describe(&error));
@@ -61,6 +64,7 @@ pub fn run(cache: &Cache, options: &Options) -> Result<()> {
             files::write_json(path, &rows)?;
         }
     }
+    failed.extend(scratch.failures());
     drop(scratch);
     if options.write_docs {
         write_up::update(&rows)?;

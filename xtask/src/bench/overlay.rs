@@ -69,7 +69,8 @@ impl Unpacked {
             .output()?;
         Ok(Mounted {
             at: at.to_owned(),
-            by: None,
+            ours: None,
+            took_ms: None,
         })
     }
 }
@@ -78,7 +79,15 @@ impl Unpacked {
 #[derive(Debug)]
 pub struct Mounted {
     at: PathBuf,
-    by: Option<(PathBuf, PathBuf)>,
+    ours: Option<Ours>,
+    took_ms: Option<f64>,
+}
+
+/// What made a mount of ours.
+#[derive(Debug)]
+struct Ours {
+    binary: PathBuf,
+    root: PathBuf,
 }
 
 impl Mounted {
@@ -86,7 +95,8 @@ impl Mounted {
     pub fn at(at: &Path) -> Self {
         Self {
             at: at.to_owned(),
-            by: None,
+            ours: None,
+            took_ms: None,
         }
     }
 
@@ -94,8 +104,23 @@ impl Mounted {
     pub fn by_lapstrake(at: &Path, binary: &Path, root: &Path) -> Self {
         Self {
             at: at.to_owned(),
-            by: Some((binary.to_owned(), root.to_owned())),
+            ours: Some(Ours {
+                binary: binary.to_owned(),
+                root: root.to_owned(),
+            }),
+            took_ms: None,
         }
+    }
+
+    /// With how long its maker said that mounting took, in milliseconds.
+    pub fn that_took(mut self, milliseconds: f64) -> Self {
+        self.took_ms = Some(milliseconds);
+        self
+    }
+
+    /// How long its maker said that mounting took, in milliseconds.
+    pub fn took_ms(&self) -> Option<f64> {
+        self.took_ms
     }
 
     /// Where it is.
@@ -111,8 +136,8 @@ impl Mounted {
     }
 
     fn unmount(&self) -> Result<()> {
-        match &self.by {
-            Some((binary, root)) => {
+        match &self.ours {
+            Some(Ours { binary, root }) => {
                 let tool = Tool::new(binary)
                     .arg("--root")
                     .arg(root)

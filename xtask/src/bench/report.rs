@@ -1,5 +1,6 @@
 //! Results as rows, and rows as text.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,16 @@ impl Row {
             values,
         }
     }
+}
+
+/// Puts new rows in the place of those for the same quantities.
+pub fn merge(rows: &mut Vec<Row>, new: Vec<Row>) {
+    let key = |row: &Row| (row.measure.clone(), row.quantity.clone());
+    let measured = new.iter().map(key).collect::<BTreeSet<_>>();
+    let place = rows.iter().position(|row| measured.contains(&key(row)));
+    rows.retain(|row| !measured.contains(&key(row)));
+    let place = place.unwrap_or(rows.len()).min(rows.len());
+    rows.splice(place..place, new);
 }
 
 /// Prints rows as a table.
@@ -87,9 +98,20 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
+    fn row(subject: &str, value: f64) -> Row {
+        Row::new("pull", "s", subject, Series::from_iter([value]))
+    }
+
+    #[test]
+    fn what_is_measured_again_takes_the_old_place() {
+        let other = || Row::new("mount", "ms", "lapstrake", Series::from_iter([9.0]));
+        let mut rows = vec![row("lapstrake", 1.0), row("podman", 2.0), other()];
+        merge(&mut rows, vec![row("lapstrake", 3.0)]);
+        assert_eq!(table(&rows), table(&[row("lapstrake", 3.0), other()]));
+    }
+
     #[test]
     fn a_row_is_compared_with_ours_of_the_same_quantity() {
-        let row = |subject, value: f64| Row::new("pull", "s", subject, Series::from_iter([value]));
         let text = table(&[row("lapstrake", 2.0), row("dockerd", 15.0)]);
         assert!(text.ends_with(
             "| pull | s | lapstrake | 2.00 | 2.00 | 2.00 | 1 |  |\n\

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Options;
 use crate::command::Tool;
-use crate::error::{Error, IoContext as _, Result};
+use crate::error::{Error, IoContext as _, Result, describe};
 use crate::files;
 use crate::images::{self, BuiltImage, Cache};
 use crate::registry::{self, Registry};
@@ -19,6 +19,7 @@ pub struct Scratch {
     lapstrake: PathBuf,
     worker: PathBuf,
     repeats: usize,
+    failures: Vec<String>,
     dir: tempfile::TempDir,
 }
 
@@ -37,6 +38,7 @@ impl Scratch {
             lapstrake: release_binary("lapstrake-cli", "lapstrake")?,
             worker: release_binary("xtask", "xtask")?,
             repeats: options.repeats.max(1),
+            failures: Vec::new(),
             dir,
         })
     }
@@ -63,6 +65,18 @@ impl Scratch {
     /// A directory of this run; made if it is not there.
     pub fn dir(&self, name: &str) -> Result<PathBuf> {
         files::make_dir(&self.dir.path().join(name))
+    }
+
+    /// Takes note of a subject that failed: the others are measured all the same, and the run fails
+    /// in the end.
+    pub fn failed(&mut self, subject: &str, error: &Error) {
+        eprintln!("bench: {subject} FAILED: {}", describe(error));
+        self.failures.push(subject.to_owned());
+    }
+
+    /// Every subject that failed.
+    pub fn failures(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failures)
     }
 
     /// How often each subject runs.

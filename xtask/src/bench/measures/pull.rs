@@ -9,7 +9,7 @@ use crate::bench::scratch::{Scratch, disk_bytes, drop_caches, timed};
 use crate::bench::series::Series;
 use crate::bench::work;
 use crate::command::Tool;
-use crate::error::{Result, describe};
+use crate::error::Result;
 use crate::files;
 
 const MEASURE: &str = "pull of science";
@@ -39,9 +39,8 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
             let result = once(engine.as_ref(), &dir, &reference, seen);
             engine.clean(&dir)?;
             files::remove_tree(&dir)?;
-            // One engine that does not work here must not hide the others; its rows stay empty.
             if let Err(error) = result {
-                eprintln!("bench: {} FAILED: {}", engine.name(), describe(&error));
+                scratch.failed(engine.name(), &error);
             }
         }
         bound_once(scratch, &blobs, &mut bound)?;

@@ -8,7 +8,7 @@ use crate::bench::scratch::Scratch;
 use crate::bench::series::Series;
 use crate::bench::work::{self, Done};
 use crate::command::Tool;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
 /// Both roots of one image.
@@ -72,8 +72,16 @@ impl Roots {
                 .mount(&at, &self.dir.join(format!("writable-{name}"))),
             Which::Ours => {
                 let tool = self.ours().arg("mount").arg(&self.reference).arg(&at);
-                tool.args(["--writable", name]).output()?;
-                Ok(Mounted::by_lapstrake(&at, &self.lapstrake, &self.store()))
+                let said = tool.args(["--writable", name, "--json"]).output()?;
+                let took_ms = serde_json::from_str::<serde_json::Value>(&said)
+                    .ok()
+                    .and_then(|mounted| mounted["mount_ms"].as_f64())
+                    .ok_or_else(|| Error::Unexpected {
+                        what: "what `mount --json` said".to_owned(),
+                        why: format!("no mount_ms in {said}"),
+                    })?;
+                let binary = &self.lapstrake;
+                Ok(Mounted::by_lapstrake(&at, binary, &self.store()).that_took(took_ms))
             }
         }
     }
