@@ -1,0 +1,267 @@
+//! What is known of each layer: its sizes, its index, how far it can be trusted, its sources.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use lapstrake_oci::{DiffId, Digest};
+
+use super::row::{length, parsed, sql};
+use super::{Commit, State};
+use crate::error::{Error, Result};
+use crate::index::IndexStamp;
+
+/// Schema 1.
+pub(super) const TABLES_1: &str = "
+CREATE TABLE layer (
+    diff_id      TEXT PRIMARY KEY,
+    tar_len      INTEGER NOT NULL,
+    data_len     INTEGER NOT NULL,
+    index_len    INTEGER NOT NULL,
+    index_blake3 TEXT NOT NULL,
+    proved       INTEGER NOT NULL,
+    boot_id      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE source (
+    diff_id    TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    blob       TEXT NOT NULL,
+    blob_len   INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (diff_id, repository, blob)
+) STRICT, WITHOUT ROWID;
+";
+
+/// How far a layer can be trusted without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerState {
+    /// On disk, synced.
+    Proved,
+    /// Written under the running kernel; readable, but a crash may take it back.
+    Present,
+    /// Written under a kernel that no longer runs and never synced: check before use.
+    Doubtful,
+}
+
+/// What is known of a published layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerRecord {
+    /// Its name.
+    pub diff_id: DiffId,
+    /// Length of its tar in bytes.
+    pub tar_len: u64,
+    /// Length of its `data` in bytes.
+    pub data_len: u64,
+    /// What its index must be.
+    pub index: IndexStamp,
+    /// How far to trust it.
+    pub state: LayerState,
+}
+
+/// A blob from which a layer can be made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Registry and repository, as in a normalised reference.
+    pub repository: String,
+    /// The compressed blob.
+    pub blob: Digest,
+    /// Its length in bytes.
+    pub blob_len: u64,
+    /// Its media type.
+    pub media_type: String,
+}
+
+impl State {
+    /// Records a layer as present. A layer that is proved stays so.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn add_layer(&mut self, layer: &LayerRecord, source: Option<&Source>) -> Result<()> {
+        let id = layer.diff_id.to_string();
+        self.commit("record a layer", Commit::Lazy, |db, boot_id| {
+            db.execute(
+                "INSERT INTO layer VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
+                 ON CONFLICT (diff_id) DO UPDATE SET index_len = ?4, index_blake3 = ?5",
+                params![
+                    id,
+                    sql(layer.tar_len),
+                    sql(layer.data_len),
+                    sql(layer.index.len),
+                    layer.index.blake3,
+                    boot_id
+                ],
+            )?;
+            if let Some(source) = source {
+                db.execute(
+                    "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![
+                        id,
+                        source.repository,
+                        source.blob.to_string(),
+                        sql(source.blob_len),
+                        source.media_type
+                    ],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Records that layers, and the named images, are on disk; waits until the record is too.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn set_proved<'a>(&mut self, layers: impl IntoIterator<Item = &'a DiffId>) -> Result<()> {
+        self.commit("record layers as proved", Commit::Synced, |db, boot_id| {
+            let mut update =
+                db.prepare("UPDATE layer SET proved = 1, boot_id = ?2 WHERE diff_id = ?1")?;
+            for id in layers {
+                update.execute(params![id.to_string(), boot_id])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets a layer whose content is gone.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn forget_layer(&mut self, id: &DiffId) -> Result<()> {
+        self.commit("forget a layer", Commit::Synced, |db, _boot| {
+            db.execute(
+                "DELETE FROM layer WHERE diff_id = ?1",
+                params![id.to_string()],
+            )
+            .map(drop)
+        })
+    }
+
+    /// What is known of a layer.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn layer(&self, id: &DiffId) -> Result<Option<LayerRecord>> {
+        let found = self.layers(std::slice::from_ref(id))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// What is known of several layers, in the order of `ids`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn layers(&self, ids: &[DiffId]) -> Result<Vec<Option<LayerRecord>>> {
+        let look_up = || -> rusqlite::Result<Vec<_>> {
+            // One transaction: the file is locked once and not for each layer.
+            let read = self.db.unchecked_transaction()?;
+            let mut query = read.prepare_cached(
+                "SELECT diff_id, tar_len, data_len, index_len, index_blake3, proved, boot_id
+                 FROM layer WHERE diff_id = ?1",
+            )?;
+            let mut find = |id: &DiffId| {
+                query
+                    .query_row(params![id.to_string()], |row| {
+                        layer_record(row, &self.boot_id)
+                    })
+                    .optional()
+            };
+            ids.iter().map(&mut find).collect()
+        };
+        look_up().map_err(|source| Error::Database {
+            action: "look up layers",
+            source,
+        })
+    }
+
+    /// From where a layer can be made again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn sources(&self, id: &DiffId) -> Result<Vec<Source>> {
+        let read = || {
+            self.db
+                .prepare(
+                    "SELECT repository, blob, blob_len, media_type FROM source WHERE diff_id = ?1",
+                )?
+                .query_map(params![id.to_string()], |row| {
+                    Ok(Source {
+                        repository: row.get(0)?,
+                        blob: parsed(row, 1)?,
+                        blob_len: length(row, 2)?,
+                        media_type: row.get(3)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "look up sources",
+            source,
+        })
+    }
+}
+
+fn layer_record(row: &Row<'_>, boot_id: &str) -> rusqlite::Result<LayerRecord> {
+    let proved: bool = row.get(5)?;
+    let written_under: String = row.get(6)?;
+    let state = match (proved, written_under == boot_id) {
+        (true, _) => LayerState::Proved,
+        (false, true) => LayerState::Present,
+        (false, false) => LayerState::Doubtful,
+    };
+    Ok(LayerRecord {
+        diff_id: DiffId(parsed(row, 0)?),
+        tar_len: length(row, 1)?,
+        data_len: length(row, 2)?,
+        index: IndexStamp {
+            len: length(row, 3)?,
+            blake3: row.get(4)?,
+        },
+        state,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapstrake_oci::Algorithm;
+
+    use super::*;
+
+    fn layer(state: LayerState) -> LayerRecord {
+        LayerRecord {
+            diff_id: DiffId(Algorithm::Sha256.digest(b"layer")),
+            tar_len: 3,
+            data_len: 2,
+            index: IndexStamp {
+                len: 1,
+                blake3: "00".to_owned(),
+            },
+            state,
+        }
+    }
+
+    #[test]
+    fn an_unproved_layer_is_doubtful_after_a_reboot_and_a_proved_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let open = |boot| State::open(&path, boot).unwrap();
+        let present = layer(LayerState::Present);
+        let id = &present.diff_id;
+        let source = Source {
+            repository: "r".to_owned(),
+            blob: id.0.clone(),
+            blob_len: 9,
+            media_type: "m".to_owned(),
+        };
+        open("one").add_layer(&present, Some(&source)).unwrap();
+        assert_eq!(open("one").layer(id).unwrap().unwrap(), present);
+        assert_eq!(
+            open("two").layer(id).unwrap().unwrap(),
+            layer(LayerState::Doubtful)
+        );
+        open("two").set_proved([id]).unwrap();
+        assert_eq!(
+            open("three").layer(id).unwrap().unwrap(),
+            layer(LayerState::Proved)
+        );
+        assert_eq!(open("three").sources(id).unwrap(), [source]);
+        open("three").forget_layer(id).unwrap();
+        assert_eq!(open("three").layer(id).unwrap(), None);
+    }
+}

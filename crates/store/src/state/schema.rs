@@ -1,0 +1,66 @@
+//! The tables, and how an older database gets them.
+//!
+//! Each concept's module has the text that its part of a version takes. A version that was
+//! released never changes: what comes later is a further step.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{image, layer};
+use crate::error::{Error, Result};
+
+/// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
+const STEPS: &[&[&str]] = &[&[image::TABLES_1, layer::TABLES_1]];
+
+/// Brings a database to the version that this program knows.
+pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
+    let fail = |source| Error::Database {
+        action: "prepare the tables",
+        source,
+    };
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    let version: i64 = transaction
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(fail)?;
+    let steps = usize::try_from(version)
+        .ok()
+        .and_then(|version| STEPS.get(version..))
+        .ok_or_else(|| Error::Format {
+            path: path.to_owned(),
+            why: format!(
+                "it has schema version {version}; this lapstrake knows {}: use a newer lapstrake",
+                STEPS.len()
+            ),
+        })?;
+    for text in steps.iter().copied().flatten() {
+        transaction.execute_batch(text).map_err(fail)?;
+    }
+    if !steps.is_empty() {
+        transaction
+            .execute_batch(&format!("PRAGMA user_version = {}", STEPS.len()))
+            .map_err(fail)?;
+    }
+    transaction.commit().map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_newer_schema_is_refused_with_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        drop(State::open(&path, "boot").unwrap());
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = State::open(&path, "boot").unwrap_err().to_string();
+        assert!(error.contains("schema version 99"), "{error}");
+    }
+}
