@@ -4,12 +4,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lapstrake_oci::{DiffId, Digest};
-use lapstrake_sys::publish::{self, Published, StagedFile};
+use lapstrake_sys::publish::{Published, StagedFile};
 
 use crate::HostId;
-use crate::error::{Error, Result, create_dir_all, io_error};
+use crate::disk::{Disk, make_dirs, make_dirs_synced};
+use crate::error::{Error, Result, io_error};
 use crate::stage::{self, LayerStage};
 
 /// Whether bytes must be on disk before their name appears (invariant 2 of the design).
@@ -49,6 +51,7 @@ impl LayerFiles {
 /// A content directory.
 #[derive(Debug, Clone)]
 pub struct Content {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     tmp: PathBuf,
 }
@@ -58,7 +61,7 @@ impl Content {
     ///
     /// # Errors
     /// If the directory cannot be used or has an unknown format.
-    pub fn open(dir: &Path, host: &HostId) -> Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, host: &HostId) -> Result<Self> {
         let tmp = dir.join("tmp").join(host.as_str());
         for needed in [
             dir,
@@ -67,11 +70,12 @@ impl Content {
             &dir.join("trash"),
             &tmp,
         ] {
-            create_dir_all(needed)?;
+            make_dirs_synced(&*disk, needed)?;
         }
-        crate::format::ensure(dir, "lapstrake-content")?;
-        stage::sweep(&tmp)?;
+        crate::format::ensure(&*disk, dir, "lapstrake-content")?;
+        stage::sweep(&*disk, &tmp)?;
         Ok(Self {
+            disk,
             dir: dir.to_owned(),
             tmp,
         })
@@ -103,7 +107,7 @@ impl Content {
             return Ok(());
         }
         let shard = path.parent().expect("a sharded path has a parent");
-        create_dir_all(shard)?;
+        make_dirs(&*self.disk, shard)?;
         let unique = stage::unique_name();
         let mut staged = StagedFile::create(&self.tmp, &unique, 0o644)
             .map_err(io_error("create a file in", &self.tmp))?;
@@ -112,9 +116,13 @@ impl Content {
             .write_all(bytes)
             .map_err(io_error("write", &path))?;
         if durability == Durability::OnlyHere {
-            publish::sync_file(staged.file()).map_err(io_error("sync", &path))?;
+            self.disk
+                .sync_file(staged.file())
+                .map_err(io_error("sync", &path))?;
         }
-        staged.publish(&path).map_err(io_error("publish", &path))?;
+        self.disk
+            .publish(staged, &path)
+            .map_err(io_error("publish", &path))?;
         if durability == Durability::OnlyHere {
             self.sync_names(&path)?;
         }
@@ -167,7 +175,7 @@ impl Content {
     /// # Errors
     /// If the file system refuses.
     pub fn stage_layer(&self) -> Result<LayerStage> {
-        LayerStage::create(&self.tmp)
+        LayerStage::create(Arc::clone(&self.disk), &self.tmp)
     }
 
     /// Waits until a published layer is on disk: its bytes, its files' names and its own name.
@@ -188,20 +196,25 @@ impl Content {
             .dir
             .join("trash")
             .join(format!("{}-{}", id.0.hex(), stage::unique_name()));
-        publish::rename_new(&from, &to).map_err(io_error("move aside", &from))?;
+        self.disk
+            .rename_new(&from, &to)
+            .map_err(io_error("move aside", &from))?;
         Ok(to)
     }
 
     pub(crate) fn publish_layer(&self, staged: &Path, id: &DiffId) -> Result<Published> {
         let to = self.sharded("layers", &id.0);
-        create_dir_all(to.parent().expect("a sharded path has a parent"))?;
-        publish::rename_new(staged, &to).map_err(io_error("publish", &to))
+        let shard = to.parent().expect("a sharded path has a parent");
+        make_dirs(&*self.disk, shard)?;
+        self.disk
+            .rename_new(staged, &to)
+            .map_err(io_error("publish", &to))
     }
 
     fn prove_files(&self, files: &[&Path]) -> Result<()> {
         for path in files {
             let file = std::fs::File::open(path).map_err(io_error("open", path))?;
-            publish::sync_file(&file).map_err(io_error("sync", path))?;
+            self.disk.sync_file(&file).map_err(io_error("sync", path))?;
         }
         files.first().map_or(Ok(()), |path| self.sync_names(path))
     }
@@ -213,7 +226,7 @@ impl Content {
             .skip(1)
             .take_while(|dir| dir.starts_with(&self.dir))
         {
-            publish::sync_dir(dir).map_err(io_error("sync", dir))?;
+            self.disk.sync_dir(dir).map_err(io_error("sync", dir))?;
         }
         Ok(())
     }
@@ -224,11 +237,16 @@ mod tests {
     use lapstrake_oci::Algorithm;
 
     use super::*;
+    use crate::disk::RealDisk;
+
+    fn open(dir: &tempfile::TempDir) -> Result<Content> {
+        let path = dir.path().join("content");
+        Content::open(Arc::new(RealDisk), &path, &HostId::from_hostname("h"))
+    }
 
     fn content() -> (tempfile::TempDir, Content) {
         let dir = tempfile::tempdir().unwrap();
-        let content =
-            Content::open(&dir.path().join("content"), &HostId::from_hostname("h")).unwrap();
+        let content = open(&dir).unwrap();
         (dir, content)
     }
 
@@ -317,7 +335,7 @@ mod tests {
         std::fs::create_dir(content.tmp.join("crashed")).unwrap();
         std::fs::File::create(content.tmp.join("crashed/data")).unwrap();
         std::fs::File::create(content.tmp.join("crashed-blob")).unwrap();
-        Content::open(&dir.path().join("content"), &HostId::from_hostname("h")).unwrap();
+        open(&dir).unwrap();
         assert_eq!(names(&content), 1);
         drop(running);
         assert_eq!(names(&content), 0);

@@ -107,8 +107,3 @@ pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Err
         source,
     }
 }
-
-/// Makes a directory and those above it.
-pub(crate) fn create_dir_all(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(io_error("create the directory", path))
-}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use lapstrake_sys::publish::StagedFile;
 
+use crate::disk::Disk;
 use crate::error::{Error, Result, io_error};
 
 /// The version of both formats; see `docs/format.md`.
@@ -32,16 +33,18 @@ struct Format {
 }
 
 /// Checks the format of `dir`, or states it if `dir` has none yet.
-pub(crate) fn ensure(dir: &Path, name: &str) -> Result<()> {
+pub(crate) fn ensure(disk: &dyn Disk, dir: &Path, name: &str) -> Result<()> {
     let path = dir.join(FILE);
     match std::fs::read(&path) {
         Ok(bytes) => check(&bytes, name).map_err(|why| Error::Format { path, why }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(dir, &path, name),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            create(disk, dir, &path, name)
+        }
         Err(error) => Err(io_error("read", &path)(error)),
     }
 }
 
-fn create(dir: &Path, path: &Path, name: &str) -> Result<()> {
+fn create(disk: &dyn Disk, dir: &Path, path: &Path, name: &str) -> Result<()> {
     let format = Format {
         name: name.to_owned(),
         version: VERSION,
@@ -58,9 +61,11 @@ fn create(dir: &Path, path: &Path, name: &str) -> Result<()> {
         .file()
         .write_all(&text)
         .map_err(io_error("write", path))?;
-    lapstrake_sys::publish::sync_file(staged.file()).map_err(io_error("sync", path))?;
-    staged.publish(path).map_err(io_error("publish", path))?;
-    Ok(())
+    disk.sync_file(staged.file())
+        .map_err(io_error("sync", path))?;
+    disk.publish(staged, path)
+        .map_err(io_error("publish", path))?;
+    disk.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
 fn check(bytes: &[u8], name: &str) -> std::result::Result<(), String> {
@@ -90,13 +95,14 @@ fn check(bytes: &[u8], name: &str) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::RealDisk;
 
     #[test]
     fn a_format_is_stated_once_and_then_found() {
         let dir = tempfile::tempdir().unwrap();
-        ensure(dir.path(), "x").unwrap();
-        ensure(dir.path(), "x").unwrap();
-        let error = ensure(dir.path(), "y").unwrap_err().to_string();
+        ensure(&RealDisk, dir.path(), "x").unwrap();
+        ensure(&RealDisk, dir.path(), "x").unwrap();
+        let error = ensure(&RealDisk, dir.path(), "y").unwrap_err().to_string();
         assert!(error.contains("holds \"x\", not \"y\""), "{error}");
     }
 

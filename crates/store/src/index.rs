@@ -3,14 +3,14 @@
 //! An index can always be made again from its layer's skeleton, so it is never synced; instead
 //! its length and digest are recorded, and compared before each mount.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lapstrake_oci::DiffId;
-use lapstrake_sys::publish;
 
-use crate::error::{Error, Result, create_dir_all, io_error};
+use crate::disk::{Disk, make_dirs_synced};
+use crate::error::{Error, Result, io_error};
 use crate::stage::unique_name;
 
 /// What an index must be to be mounted.
@@ -25,14 +25,15 @@ pub struct IndexStamp {
 /// The directory of indexes.
 #[derive(Debug, Clone)]
 pub struct Indexes {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
 }
 
 impl Indexes {
-    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, state_dir: &Path) -> Result<Self> {
         let dir = state_dir.join("index");
-        create_dir_all(&dir)?;
-        Ok(Self { dir })
+        make_dirs_synced(&*disk, &dir)?;
+        Ok(Self { disk, dir })
     }
 
     /// Where a layer's index is, or would be.
@@ -50,16 +51,24 @@ impl Indexes {
         write: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
     ) -> std::result::Result<IndexStamp, E> {
         let path = self.path(id);
-        let partial = Partial(self.dir.join(format!(".{}-{}", id.0.hex(), unique_name())));
-        let file = File::create_new(&partial.0).map_err(io_error("create", &partial.0))?;
+        let partial = Partial {
+            path: self.dir.join(format!(".{}-{}", id.0.hex(), unique_name())),
+            disk: &*self.disk,
+        };
+        let file = self
+            .disk
+            .create(&partial.path)
+            .map_err(io_error("create", &partial.path))?;
         let mut out = Hashing {
             out: io::BufWriter::with_capacity(256 * 1024, file),
             hasher: blake3::Hasher::new(),
             len: 0,
         };
         write(&mut out)?;
-        out.flush().map_err(io_error("write", &partial.0))?;
-        publish::replace(&partial.0, &path).map_err(io_error("publish", &path))?;
+        out.flush().map_err(io_error("write", &partial.path))?;
+        self.disk
+            .replace(&partial.path, &path)
+            .map_err(io_error("publish", &path))?;
         Ok(IndexStamp {
             len: out.len,
             blake3: out.hasher.finalize().to_hex().to_string(),
@@ -82,11 +91,14 @@ impl Indexes {
 }
 
 /// A file that is removed unless it was renamed before.
-struct Partial(PathBuf);
+struct Partial<'a> {
+    path: PathBuf,
+    disk: &'a dyn Disk,
+}
 
-impl Drop for Partial {
+impl Drop for Partial<'_> {
     fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
+        drop(self.disk.remove_file(&self.path));
     }
 }
 
@@ -114,11 +126,12 @@ mod tests {
     use lapstrake_oci::Algorithm;
 
     use super::*;
+    use crate::disk::RealDisk;
 
     #[test]
     fn a_changed_index_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let indexes = Indexes::open(dir.path()).unwrap();
+        let indexes = Indexes::open(Arc::new(RealDisk), dir.path()).unwrap();
         let id = DiffId(Algorithm::Sha256.digest(b"layer"));
         let put = |text: &'static [u8]| {
             indexes

@@ -1,6 +1,8 @@
 //! The store: content that many may share, and the state of one daemon.
 //!
 //! ```text
+//! the steps that make bytes visible or durable     -> disk
+//!
 //! <root>/content/   immutable, named by digest          -> content
 //!          blobs/<algorithm>/<ab>/<hex>
 //!          layers/<algorithm>/<ab>/<hex>/{data,skeleton,spans}
@@ -20,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod content;
+mod disk;
 mod error;
 mod format;
 mod index;
@@ -27,13 +30,14 @@ mod stage;
 mod state;
 
 pub use content::{Content, Durability, LayerFiles};
+pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
 pub use index::{IndexStamp, Indexes};
 pub use stage::{LayerStage, StagedLayer};
 pub use state::{ImageRecord, LayerRecord, LayerState, Source, State};
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A host's name for its own corner of a shared store: letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +77,20 @@ impl Store {
     /// # Errors
     /// If the directory cannot be used or holds a store of a format that this version doesn't know.
     pub fn open(root: &Path, host: &HostId, boot_id: &str) -> Result<Self> {
-        let content = Content::open(&root.join("content"), host)?;
+        Self::open_on(Arc::new(RealDisk), root, host, boot_id)
+    }
+
+    /// Opens a store on a disk that may be one that crashes; else as [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, host: &HostId, boot_id: &str) -> Result<Self> {
+        let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
         let state_dir = root.join("state");
-        error::create_dir_all(&state_dir)?;
-        format::ensure(&state_dir, "lapstrake-state")?;
-        let indexes = Indexes::open(&state_dir)?;
-        let state = State::open(&state_dir.join("state.db"), boot_id)?;
+        disk::make_dirs_synced(&*disk, &state_dir)?;
+        format::ensure(&*disk, &state_dir, "lapstrake-state")?;
+        let indexes = Indexes::open(Arc::clone(&disk), &state_dir)?;
+        let state = State::open(disk, &state_dir.join("state.db"), boot_id)?;
         Ok(Self {
             content,
             indexes,

@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -17,6 +18,7 @@ use lapstrake_oci::DiffId;
 use lapstrake_sys::publish;
 
 use crate::content::{Content, LayerFiles};
+use crate::disk::{Disk, remove_tree};
 use crate::error::{Error, Result, io_error};
 
 /// Large enough that the cost of a system call does not matter, small enough to stay in cache.
@@ -38,15 +40,16 @@ pub(crate) fn unique_name() -> String {
 /// A locked directory that is removed when dropped.
 #[derive(Debug)]
 struct StageDir {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     _lock: File,
 }
 
 impl StageDir {
-    fn create(tmp: &Path) -> Result<Self> {
+    fn create(disk: Arc<dyn Disk>, tmp: &Path) -> Result<Self> {
         loop {
             let path = tmp.join(unique_name());
-            match std::fs::create_dir(&path) {
+            match disk.make_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(io_error("create the directory", &path)(error)),
@@ -55,7 +58,11 @@ impl StageDir {
             if let Some(lock) = lock_dir(&path)?
                 && path.exists()
             {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self {
+                    disk,
+                    path,
+                    _lock: lock,
+                });
             }
         }
     }
@@ -64,7 +71,7 @@ impl StageDir {
 impl Drop for StageDir {
     fn drop(&mut self) {
         // Published stages are no longer here; what cannot be removed is left to the next sweep.
-        drop(std::fs::remove_dir_all(&self.path));
+        drop(remove_tree(&*self.disk, &self.path));
     }
 }
 
@@ -84,27 +91,23 @@ fn lock_dir(path: &Path) -> Result<Option<File>> {
 }
 
 /// Removes what dead writers left in `tmp`.
-pub(crate) fn sweep(tmp: &Path) -> Result<()> {
+pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path) -> Result<()> {
     let entries = std::fs::read_dir(tmp).map_err(io_error("list", tmp))?;
     for entry in entries {
         let entry = entry.map_err(io_error("list", tmp))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(io_error("look at", &path))?;
-        let removed = if kind.is_dir() {
+        // What is not a directory is a named stage of a single file (no O_TMPFILE here): it is
+        // written in one go.
+        let _lock = if kind.is_dir() {
             match lock_dir(&path)? {
-                Some(_lock) => std::fs::remove_dir_all(&path),
+                Some(lock) => Some(lock),
                 None => continue,
             }
         } else {
-            // A named stage of a single file (no O_TMPFILE here): it is written in one go.
-            std::fs::remove_file(&path)
+            None
         };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("sweep", &path)(error));
-            }
-            _ => {}
-        }
+        remove_tree(disk, &path).map_err(io_error("sweep", &path))?;
     }
     Ok(())
 }
@@ -121,10 +124,13 @@ pub struct LayerStage {
 }
 
 impl LayerStage {
-    pub(crate) fn create(tmp: &Path) -> Result<Self> {
-        let dir = StageDir::create(tmp)?;
+    pub(crate) fn create(disk: Arc<dyn Disk>, tmp: &Path) -> Result<Self> {
+        let dir = StageDir::create(disk, tmp)?;
         let files = LayerFiles::below(&dir.path);
-        let data = File::create_new(&files.data).map_err(io_error("create", &files.data))?;
+        let data = dir
+            .disk
+            .create(&files.data)
+            .map_err(io_error("create", &files.data))?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
         Ok(Self {
             dir,
@@ -177,7 +183,11 @@ impl LayerStage {
         self.flush().map_err(io_error("write", &self.files.data))?;
         self.start_writeback();
         for (path, bytes) in [(&self.files.skeleton, skeleton), (&self.files.spans, spans)] {
-            let mut file = File::create_new(path).map_err(io_error("create", path))?;
+            let mut file = self
+                .dir
+                .disk
+                .create(path)
+                .map_err(io_error("create", path))?;
             file.write_all(bytes).map_err(io_error("write", path))?;
             publish::start_writeback(&file, 0, bytes.len() as u64);
         }

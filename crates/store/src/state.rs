@@ -9,12 +9,14 @@ mod layer;
 mod row;
 mod schema;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::error::{Error, Result};
+use crate::disk::{Commit, Disk};
+use crate::error::{Error, Result, io_error};
 
 pub use image::ImageRecord;
 pub use layer::{LayerRecord, LayerState, Source};
@@ -23,18 +25,13 @@ pub use layer::{LayerRecord, LayerState, Source};
 #[derive(Debug)]
 pub struct State {
     db: Connection,
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
     boot_id: String,
 }
 
-/// Whether a commit waits for the disk.
-#[derive(Debug, Clone, Copy)]
-enum Commit {
-    Lazy,
-    Synced,
-}
-
 impl State {
-    pub(crate) fn open(path: &Path, boot_id: &str) -> Result<Self> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, boot_id: &str) -> Result<Self> {
         let fail = |action| move |source| Error::Database { action, source };
         let mut db = Connection::open(path).map_err(fail("open"))?;
         db.busy_timeout(Duration::from_secs(30))
@@ -42,8 +39,12 @@ impl State {
         db.pragma_update(None, "journal_mode", "WAL")
             .map_err(fail("turn on WAL"))?;
         schema::migrate(&mut db, path)?;
+        disk.committed(path, Commit::Synced)
+            .map_err(io_error("commit to", path))?;
         Ok(Self {
             db,
+            disk,
+            path: path.to_owned(),
             boot_id: boot_id.to_owned(),
         })
     }
@@ -68,6 +69,10 @@ impl State {
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|source| Error::Database { action, source })
+        let value = run().map_err(|source| Error::Database { action, source })?;
+        self.disk
+            .committed(&self.path, mode)
+            .map_err(io_error("commit to", &self.path))?;
+        Ok(value)
     }
 }

@@ -4,8 +4,9 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use lapstrake_oci::Digest;
 
+use super::State;
 use super::row::parsed;
-use super::{Commit, State};
+use crate::disk::Commit;
 use crate::error::{Error, Result};
 
 /// Schema 1.
@@ -93,14 +94,18 @@ fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use lapstrake_oci::Algorithm;
 
     use super::*;
+    use crate::disk::RealDisk;
 
     #[test]
     fn a_name_leads_to_the_image_it_was_given_last() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(&dir.path().join("state.db"), "boot").unwrap();
+        let mut state =
+            State::open(Arc::new(RealDisk), &dir.path().join("state.db"), "boot").unwrap();
         let image = |text: &[u8]| ImageRecord {
             reference: "docker.io/library/x:latest".to_owned(),
             manifest: Algorithm::Sha256.digest(text),

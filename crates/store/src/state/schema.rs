@@ -48,19 +48,24 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::State;
     use super::*;
+    use crate::disk::RealDisk;
 
     #[test]
     fn a_newer_schema_is_refused_with_words() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        drop(State::open(&path, "boot").unwrap());
+        drop(State::open(Arc::new(RealDisk), &path, "boot").unwrap());
         Connection::open(&path)
             .unwrap()
             .pragma_update(None, "user_version", 99)
             .unwrap();
-        let error = State::open(&path, "boot").unwrap_err().to_string();
+        let error = State::open(Arc::new(RealDisk), &path, "boot")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("schema version 99"), "{error}");
     }
 }
