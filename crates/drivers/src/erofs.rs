@@ -3,6 +3,7 @@
 //! What it keeps true:
 //! - a layer's files are as long as the record says, at every mount, or the mount is refused:
 //!   EROFS reads zeros past the end of a short file;
+//! - an index has the recorded digest at every mount: no other bytes reach the kernel's parser;
 //! - what was checked is what is mounted: files are opened once and mounted by descriptor;
 //! - a layer is mounted once per run directory, whoever comes later finds that mount: a second
 //!   superblock over the same files is a second page cache;
@@ -45,6 +46,8 @@ pub struct LayerFiles {
     pub data: Option<PathBuf>,
     /// Recorded length of the index.
     pub index_len: u64,
+    /// Recorded BLAKE3 of the index, in lower-case hex.
+    pub index_blake3: String,
     /// Recorded length of the data file; 0 when there is none.
     pub data_len: u64,
 }

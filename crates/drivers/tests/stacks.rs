@@ -4,8 +4,8 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use lapstrake_drivers::erofs::{self, CopyUp, Error, LayerFiles};
 use support::{Scene, Tar, listing, privileged, run, text};
@@ -288,16 +288,40 @@ fn privileged_a_damaged_index_is_refused_and_nothing_stays() {
         return;
     }
     let scene = Scene::new();
-    let (good, bad) = (scene.files(&[("a", "1")]), scene.files(&[("b", "1")]));
-    fs::File::options()
-        .write(true)
-        .truncate(true)
-        .open(&bad.index)
-        .unwrap()
-        .set_len(bad.index_len)
-        .unwrap();
-    let error = erofs::mount(&scene.run, &scene.request(&[good, bad], "root")).unwrap_err();
-    assert!(matches!(error, Error::Mount { .. }), "{error:?}");
+    type Damage = fn(&Path);
+    let damage: [(&str, Damage); 4] = [
+        ("zeros", |index| {
+            let file = fs::File::options().write(true).open(index).unwrap();
+            let length = file.metadata().unwrap().len();
+            file.set_len(0).unwrap();
+            file.set_len(length).unwrap();
+        }),
+        ("one other bit", |index| {
+            let file = fs::File::options()
+                .read(true)
+                .write(true)
+                .open(index)
+                .unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, 1500).unwrap();
+            file.write_all_at(&[byte[0] ^ 4], 1500).unwrap();
+        }),
+        ("short", |index| {
+            let file = fs::File::options().write(true).open(index).unwrap();
+            file.set_len(100).unwrap();
+        }),
+        ("gone", |index| fs::remove_file(index).unwrap()),
+    ];
+    for (what, damage) in damage {
+        let (good, bad) = (scene.files(&[("a", "1")]), scene.files(&[("b", "1")]));
+        damage(&bad.index);
+        let request = scene.request(&[good, bad.clone()], "root");
+        let error = erofs::mount(&scene.run, &request).unwrap_err();
+        assert!(
+            matches!(&error, Error::Index { path, .. } if *path == bad.index),
+            "{what}: {error:?}"
+        );
+    }
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 

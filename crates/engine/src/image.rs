@@ -3,7 +3,6 @@
 use lapstrake_drivers::erofs::LayerFiles;
 use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
 use lapstrake_store::{ImageRecord, LayerRecord, LayerState};
-use lapstrake_sys::parallel;
 use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
@@ -72,7 +71,7 @@ impl Engine {
         Ok(Parsed::<Config>::config(raw)?)
     }
 
-    /// The files of an image's layers, bottom first, each fit to be mounted.
+    /// The files of an image's layers, bottom first, and what their records say of them.
     pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<LayerFiles>> {
         let ids = &config.rootfs.diff_ids;
         let records = self.store.state().layers(ids)?;
@@ -83,23 +82,34 @@ impl Engine {
             })
         });
         let layers = layers.collect::<Result<Vec<_>>>()?;
-        parallel::map(&layers, |layer| self.fit_to_mount(layer))
+        for layer in &layers {
+            if layer.state == LayerState::Doubtful {
+                // Written before a crash or reboot and never synced: it may be full of zeros.
+                settle_layer(&self.store, &layer.diff_id)?;
+            }
+        }
+        Ok(layers.iter().map(|layer| self.files(layer)).collect())
     }
 
-    fn fit_to_mount(&self, layer: &LayerRecord) -> Result<LayerFiles> {
-        let id = &layer.diff_id;
-        if layer.state == LayerState::Doubtful {
-            // Written before a crash or reboot and never synced: it may be full of zeros.
-            settle_layer(&self.store, id)?;
+    /// Makes those indexes of a stack again that are not what was recorded.
+    pub(crate) fn mend_indexes(&self, config: &Config) -> Result<()> {
+        let records = self.store.state().layers(&config.rootfs.diff_ids)?;
+        for layer in records.into_iter().flatten() {
+            index::ensure(&self.store, &layer)?;
         }
-        let stamp = index::ensure(&self.store, layer)?;
+        Ok(())
+    }
+
+    fn files(&self, layer: &LayerRecord) -> LayerFiles {
+        let id = &layer.diff_id;
         let data = self.store.content.layer_files(id).data;
-        Ok(LayerFiles {
+        LayerFiles {
             id: id.0.hex().to_owned(),
             index: self.store.indexes.path(id),
             data: (layer.data_len > 0).then_some(data),
-            index_len: stamp.len,
+            index_len: layer.index.len,
+            index_blake3: layer.index.blake3.clone(),
             data_len: layer.data_len,
-        })
+        }
     }
 }

@@ -45,20 +45,26 @@ impl Engine {
         let start = Instant::now();
         let image = self.image(reference)?;
         let config = self.config(&image)?;
-        let layers = self.stack(&image, &config)?;
         let writable = match access {
             Access::ReadOnly => None,
             Access::Writable(name) => Some(self.writable(name)?),
         };
         std::fs::create_dir_all(target).map_err(io_error("create", target))?;
-        // See docs/design/0002-page-cache.md.
-        let request = Request {
-            layers,
+        let mut request = Request {
+            layers: self.stack(&image, &config)?,
             writable,
             target: target.to_owned(),
+            // See docs/design/0002-page-cache.md.
             cache: PageCache::Direct,
         };
-        let mounted = erofs::mount(&self.run, &request)?;
+        let mounted = match erofs::mount(&self.run, &request) {
+            Err(erofs::Error::Index { .. }) => {
+                self.mend_indexes(&config)?;
+                request.layers = self.stack(&image, &config)?;
+                erofs::mount(&self.run, &request)?
+            }
+            done => done?,
+        };
         Ok(MountedRoot {
             target: mounted.target,
             fresh: mounted.fresh,

@@ -12,33 +12,14 @@ use lapstrake_oci::{DiffId, Platform};
 use lapstrake_registry_client::{Client, Options, PlainHttp};
 use lapstrake_store::{HostId, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
+use lapstrake_testkit::tar;
 use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, check_layer, pull};
-
-/// A tar of one file, as GNU tar would end it.
-fn tar(name: &str, contents: &[u8]) -> Vec<u8> {
-    let mut header = [0_u8; 512];
-    header[..name.len()].copy_from_slice(name.as_bytes());
-    header[100..108].copy_from_slice(b"0000644\0");
-    header[108..116].copy_from_slice(b"0000000\0");
-    header[116..124].copy_from_slice(b"0000000\0");
-    header[124..136].copy_from_slice(format!("{:011o}\0", contents.len()).as_bytes());
-    header[136..148].copy_from_slice(b"00000000000\0");
-    header[156] = b'0';
-    header[257..265].copy_from_slice(b"ustar\x0000");
-    header[148..156].copy_from_slice(b"        ");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut tar = header.to_vec();
-    tar.extend_from_slice(contents);
-    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
-    tar
-}
 
 fn layers() -> Vec<Layer> {
     let big: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
     vec![
-        Layer::plain(tar("big", &big)),
-        Layer::plain(tar("small", b"hello")),
+        Layer::plain(tar::of_file("big", &big)),
+        Layer::plain(tar::of_file("small", b"hello")),
     ]
 }
 

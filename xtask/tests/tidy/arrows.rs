@@ -31,14 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &[
-            "drivers",
-            "oci",
-            "registry-client",
-            "store",
-            "sys",
-            "transfer",
-        ],
+        &["drivers", "oci", "registry-client", "store", "transfer"],
     ),
     ("cli", &["engine", "oci"]),
     ("testkit", &["oci"]),

@@ -43,6 +43,14 @@ pub enum Error {
         /// What the file has.
         found: u64,
     },
+    /// An index is not there or not what the record says. It can be made again from its layer.
+    #[error("{} {why}: the index must be made again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The file is something else.
     #[error("{} is not a regular file", path.display())]
     NotAFile {

@@ -212,6 +212,7 @@ mod tests {
             index: PathBuf::new(),
             data: None,
             index_len: 0,
+            index_blake3: String::new(),
             data_len: 0,
         }
     }

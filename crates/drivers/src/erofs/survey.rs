@@ -1,8 +1,8 @@
 //! The files of a stack, open and measured.
 //!
-//! Invariant: a [`Survey`] exists only if every file is a regular one of the recorded length. Files
-//! are mounted through the descriptors held here, so nothing can be put in their place between
-//! check and mount.
+//! Invariant: a [`Survey`] exists only if every file is a regular one of the recorded length, and
+//! every index has the recorded digest. Files are mounted through the descriptors held here, so
+//! nothing can be put in their place between check and mount.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,10 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::error::io;
 use super::{Error, LayerFiles, Result};
 
-/// How much of an index is read ahead while the other files are opened: its superblock, and the
-/// inodes and names of the root directory if they lie near.
-const PREFETCH: u64 = 32 << 10;
+/// How much of an index is read ahead while the layer's data file is opened.
+const PREFETCH: u64 = 1 << 20;
+/// How much of an index is hashed at once.
+const PIECE: usize = 256 << 10;
 
 /// One open file.
 #[derive(Debug)]
@@ -87,16 +88,16 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Opens every file and checks its length. The indexes are on their way into the page cache
-    /// when this returns.
+    /// Opens every file, checks its length, and reads the indexes against their digests.
     pub fn of(layers: &[LayerFiles]) -> Result<Self> {
         let layers = parallel::map(layers, |layer| {
-            let index = OpenFile::open(&layer.index, layer.index_len)?;
+            let index = open_index(layer)?;
             file::prefetch(index.as_fd(), PREFETCH).map_err(io("read ahead", &layer.index))?;
             let data = match &layer.data {
                 Some(path) => Some(OpenFile::open(path, layer.data_len)?),
                 None => None,
             };
+            check_index(&index, &layer.index_blake3)?;
             Ok(OpenLayer { index, data })
         })?;
         Ok(Self { layers })
@@ -105,4 +106,46 @@ impl Survey {
     pub(super) fn layers(&self) -> &[OpenLayer] {
         &self.layers
     }
+}
+
+fn open_index(layer: &LayerFiles) -> Result<OpenFile> {
+    let damaged = |why: String| Error::Index {
+        path: layer.index.clone(),
+        why,
+    };
+    OpenFile::open(&layer.index, layer.index_len).map_err(|error| match error {
+        Error::WrongSize {
+            recorded, found, ..
+        } => damaged(format!(
+            "has {found} bytes where the record says {recorded}"
+        )),
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            damaged("is not there".to_owned())
+        }
+        other => other,
+    })
+}
+
+fn check_index(index: &OpenFile, recorded: &str) -> Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE.min(usize::try_from(index.length).unwrap_or(PIECE))];
+    let mut at = 0;
+    while at < index.length {
+        match rustix::io::pread(index, &mut piece, at) {
+            Ok(0) => break,
+            Ok(read) => {
+                hasher.update(&piece[..read]);
+                at += read as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(io("read", &index.path)(errno)),
+        }
+    }
+    if hasher.finalize().to_hex().as_str() == recorded {
+        return Ok(());
+    }
+    Err(Error::Index {
+        path: index.path.clone(),
+        why: "is not what was recorded of it".to_owned(),
+    })
 }

@@ -104,6 +104,7 @@ impl Scene {
             File::create(&path).unwrap().write_all(bytes).unwrap();
             (path, bytes.len() as u64)
         };
+        let index_blake3 = blake3::hash(&index).to_hex().to_string();
         let (index, index_len) = write("index", &index);
         let (data, data_len) = write("data", &data);
         LayerFiles {
@@ -111,6 +112,7 @@ impl Scene {
             index,
             data: (data_len > 0).then_some(data),
             index_len,
+            index_blake3,
             data_len,
         }
     }
