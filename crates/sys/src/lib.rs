@@ -1,4 +1,5 @@
-//! The kernel: mounts, loop devices, the FUSE device, xattrs, publish-by-link, threads that wait for it.
+//! The kernel: mounts, loop devices, quotas, the FUSE device, xattrs, publish-by-link, threads that
+//! wait for it.
 //!
 //! The only crate with `unsafe`; it knows no policy.
 #![allow(
@@ -6,6 +7,8 @@
     reason = "system calls that no safe crate wraps live here and nowhere else"
 )]
 
+pub mod btrfs;
+pub mod ext4;
 pub mod file;
 pub mod fuse;
 pub mod inflate;
@@ -13,4 +16,5 @@ pub mod loopdev;
 pub mod mount;
 pub mod parallel;
 pub mod publish;
+pub mod quota;
 pub mod xattr;

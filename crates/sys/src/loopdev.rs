@@ -1,7 +1,7 @@
 //! Loop devices: a file as a block device, for file systems that cannot be mounted from a file.
 //!
-//! A device is read-only and clears itself: it lives while it is open or mounted, and needs no
-//! teardown. Finding a free number and taking it are two steps for the kernel, so another process
+//! A device clears itself: it lives while it is open or mounted, and needs no teardown. It holds the
+//! descriptor that it was made from, and so a lock (`flock`) that was taken by it. Finding a free number and taking it are two steps for the kernel, so another process
 //! may be faster; then the next number is tried.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -39,6 +39,15 @@ pub enum Reads {
     Direct,
 }
 
+/// What may be done with a device's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing changes it.
+    Never,
+    /// What is written to the device is written to the file, which must be open for writing.
+    Through,
+}
+
 /// An open loop device. When the last opener or mount is gone, the kernel frees it.
 #[derive(Debug)]
 pub struct LoopDevice {
@@ -50,17 +59,18 @@ impl LoopDevice {
     /// Makes `file` readable as a block device of [`SECTOR`]s. Bytes after the last whole sector
     /// are out of reach.
     pub fn attach(file: BorrowedFd<'_>, reads: Reads) -> Result<Self, Error> {
+        Self::attach_as(file, reads, Writes::Never)
+    }
+
+    /// As [`attach`](Self::attach), for writing too.
+    pub fn attach_as(file: BorrowedFd<'_>, reads: Reads, writes: Writes) -> Result<Self, Error> {
         let control = rustix::fs::open("/dev/loop-control", READ, Mode::empty())
             .map_err(Error::NoLoopDevices)?;
         loop {
             let number = free_number(&control)?;
             let path = PathBuf::from(format!("/dev/loop{number}"));
-            let fd = rustix::fs::open(&path, READ, Mode::empty()).map_err(|e| Error::Call {
-                action: "open",
-                device: path.clone(),
-                source: e,
-            })?;
-            match configure(&fd, file, reads) {
+            let fd = open(&path, writes)?;
+            match configure(&fd, file, reads, writes) {
                 Ok(()) => return Ok(Self { fd, path }),
                 // Somebody took it between the two steps.
                 Err(Errno::BUSY) => {}
@@ -73,6 +83,47 @@ impl LoopDevice {
                 }
             }
         }
+    }
+
+    /// The device that was made from the file `inode` of `device`, if there is one.
+    pub fn of_file(device: u64, inode: u64) -> Result<Option<Self>, Error> {
+        let blocks = Path::new("/sys/block");
+        let entries = std::fs::read_dir(blocks).map_err(|e| Error::Call {
+            action: "list",
+            device: blocks.to_owned(),
+            source: Errno::from_io_error(&e).unwrap_or(Errno::IO),
+        })?;
+        for entry in entries.flatten() {
+            // The directory `loop` is there while the device has a file.
+            if !entry.path().join("loop").exists() {
+                continue;
+            }
+            let path = Path::new("/dev").join(entry.file_name());
+            let Ok(fd) = open(&path, Writes::Through) else {
+                continue;
+            };
+            // Asked after it was opened: from here on it cannot become another file's.
+            match status(&fd) {
+                Ok(status) if (status.device, status.inode) == (device, inode) => {
+                    return Ok(Some(Self { fd, path }));
+                }
+                // Another file's, or gone meanwhile.
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes over the present size of the file.
+    pub fn refresh_size(&self) -> Result<(), Error> {
+        // SAFETY: LOOP_SET_CAPACITY takes no argument.
+        let request = unsafe { rustix::ioctl::NoArg::<LOOP_SET_CAPACITY>::new() };
+        // SAFETY: as above.
+        unsafe { rustix::ioctl::ioctl(&self.fd, request) }.map_err(|source| Error::Call {
+            action: "change the size of",
+            device: self.path.clone(),
+            source,
+        })
     }
 
     /// Its path below `/dev`.
@@ -93,17 +144,26 @@ pub const SECTOR: u32 = 4096;
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 
+const LOOP_GET_STATUS64: Opcode = 0x4C05;
+const LOOP_SET_CAPACITY: Opcode = 0x4C07;
 const LOOP_CONFIGURE: Opcode = 0x4C0A;
 const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
-/// `struct loop_config` of linux/loop.h, with `struct loop_info64` in place.
+/// `struct loop_config` of linux/loop.h.
 #[repr(C)]
 struct LoopConfig {
     fd: u32,
     block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// `struct loop_info64` of linux/loop.h.
+#[repr(C)]
+struct LoopInfo {
     device: u64,
     inode: u64,
     rdevice: u64,
@@ -117,7 +177,25 @@ struct LoopConfig {
     crypt_name: [u8; 64],
     encrypt_key: [u8; 32],
     init: [u64; 2],
-    reserved: [u64; 8],
+}
+
+fn open(path: &Path, writes: Writes) -> Result<OwnedFd, Error> {
+    let flags = match writes {
+        Writes::Never => READ,
+        Writes::Through => OFlags::RDWR | OFlags::CLOEXEC,
+    };
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|source| Error::Call {
+        action: "open",
+        device: path.to_owned(),
+        source,
+    })
+}
+
+fn status(device: &OwnedFd) -> rustix::io::Result<LoopInfo> {
+    // SAFETY: LOOP_GET_STATUS64 writes one `struct loop_info64`, which `LoopInfo` mirrors.
+    let request = unsafe { rustix::ioctl::Getter::<LOOP_GET_STATUS64, LoopInfo>::new() };
+    // SAFETY: the argument is the one that this opcode fills.
+    unsafe { rustix::ioctl::ioctl(device, request) }
 }
 
 fn free_number(control: &OwnedFd) -> Result<u32, Error> {
@@ -152,27 +230,38 @@ unsafe impl Ioctl for GetFree {
     }
 }
 
-fn configure(device: &OwnedFd, file: BorrowedFd<'_>, reads: Reads) -> rustix::io::Result<()> {
+fn configure(
+    device: &OwnedFd,
+    file: BorrowedFd<'_>,
+    reads: Reads,
+    writes: Writes,
+) -> rustix::io::Result<()> {
     let direct = match reads {
         Reads::Buffered => 0,
         Reads::Direct => LO_FLAGS_DIRECT_IO,
     };
+    let read_only = match writes {
+        Writes::Never => LO_FLAGS_READ_ONLY,
+        Writes::Through => 0,
+    };
     let config = LoopConfig {
         fd: u32::try_from(file.as_raw_fd()).map_err(|_| Errno::BADF)?,
         block_size: SECTOR,
-        device: 0,
-        inode: 0,
-        rdevice: 0,
-        offset: 0,
-        size_limit: 0,
-        number: 0,
-        encrypt_type: 0,
-        encrypt_key_size: 0,
-        flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | direct,
-        file_name: [0; 64],
-        crypt_name: [0; 64],
-        encrypt_key: [0; 32],
-        init: [0; 2],
+        info: LoopInfo {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset: 0,
+            size_limit: 0,
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags: read_only | LO_FLAGS_AUTOCLEAR | direct,
+            file_name: [0; 64],
+            crypt_name: [0; 64],
+            encrypt_key: [0; 32],
+            init: [0; 2],
+        },
         reserved: [0; 8],
     };
     // SAFETY: LOOP_CONFIGURE reads one `struct loop_config`, which `LoopConfig` mirrors.
@@ -188,6 +277,7 @@ mod tests {
     #[test]
     fn the_config_has_the_size_that_the_kernel_expects() {
         assert_eq!(std::mem::size_of::<LoopConfig>(), 304);
+        assert_eq!(std::mem::size_of::<LoopInfo>(), 232);
     }
 
     #[test]
