@@ -1,7 +1,9 @@
 //! Results and errors as text.
 #![expect(clippy::print_stdout, reason = "the one place that prints results")]
 
-use lapstrake_engine::{Class, ImageSummary};
+use std::time::Duration;
+
+use lapstrake_engine::{Class, ImageSummary, StoreError};
 
 use crate::verbs::Failure;
 
@@ -18,6 +20,14 @@ pub(crate) fn line(text: &str) {
 /// Prints what went wrong.
 pub(crate) fn error(error: &Failure) {
     eprintln!("lapstrake: {error}");
+}
+
+/// Prints that a command waits for another one.
+pub(crate) fn waiting(refusal: &StoreError, at_most: Duration) {
+    eprintln!(
+        "lapstrake: {refusal}; waiting up to {} s for it to end",
+        at_most.as_secs()
+    );
 }
 
 /// See the help text.

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, Engine, Error, Limits, PlainHttp, Platform, PullOptions,
-    Reference, RunOptions,
+    Access, Client, ClientOptions, Engine, Error, Limits, Opening, Patience, PlainHttp, Platform,
+    PullOptions, Reference, RunOptions, Surroundings,
 };
 use serde_json::json;
 
@@ -29,7 +30,13 @@ type Result<T> = std::result::Result<T, Failure>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let around = surroundings::look(&arguments.root, arguments.run_dir.as_deref())?;
-    let engine = Engine::open(&around)?;
+    let open = || {
+        if !changes_the_store(&arguments.verb) {
+            return Engine::open(&around, Opening::ReadOnly);
+        }
+        own(&around, PATIENCE)
+    };
+    let engine = open()?;
     match &arguments.verb {
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
@@ -65,7 +72,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 command: command.clone(),
                 runtime: runtime.clone(),
             };
-            let status = engine.run(reference, &options)?;
+            let bundle = engine.bundle(reference, &options)?;
+            // Others may own the store while the command runs.
+            drop(engine);
+            let status = bundle.run();
+            own(&around, PATIENCE_TO_CLEAN_UP)?.discard(&bundle)?;
+            let status = status?;
             // As shells do for a command that a signal ended.
             let code = status
                 .code()
@@ -75,6 +87,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long a command waits for another one that changes the same store.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A command that gives up here leaves a mount and a writable layer.
+const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
+
+/// Whether a verb needs the store for itself. `umount` does not: it changes the run directory,
+/// which has a lock of its own.
+fn changes_the_store(verb: &Verb) -> bool {
+    match verb {
+        Verb::Images | Verb::Umount { .. } => false,
+        Verb::Pull { .. } | Verb::Mount { .. } | Verb::Run { .. } => true,
+    }
+}
+
+fn own(around: &Surroundings, at_most: Duration) -> std::result::Result<Engine, Error> {
+    let patience = Patience {
+        at_most,
+        tell: &mut |refusal| render::waiting(refusal, at_most),
+    };
+    Engine::open(around, Opening::Own(Some(patience)))
 }
 
 fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Result<()> {

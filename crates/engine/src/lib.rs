@@ -15,17 +15,18 @@ mod runtime_spec;
 pub use error::{Class, Error};
 pub use image::ImageSummary;
 pub use root::{Access, MountedRoot};
-pub use run::RunOptions;
+pub use run::{Bundle, RunOptions};
 
 pub use lapstrake_oci::{Platform, Reference};
 pub use lapstrake_registry_client::{Client, Credential, Options as ClientOptions, PlainHttp};
+pub use lapstrake_store::{Error as StoreError, Patience};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lapstrake_drivers::erofs::RunDir;
-use lapstrake_store::{HostId, Store};
+use lapstrake_store::{HostId, Place, Store};
 
 use crate::error::Result;
 
@@ -50,14 +51,32 @@ pub struct Engine {
     run_path: PathBuf,
 }
 
+/// How to open the store.
+#[derive(Debug)]
+pub enum Opening<'a> {
+    /// To change it; if another process may already, wait for that one to go.
+    Own(Option<Patience<'a>>),
+    /// To read it, beside a process that may change it.
+    ReadOnly,
+}
+
 impl Engine {
-    /// Opens the store, making it if there is none.
+    /// Opens the store; to change it, makes it if there is none.
     ///
     /// # Errors
-    /// If a directory can't be used or the store has an unknown format.
-    pub fn open(surroundings: &Surroundings) -> Result<Self> {
+    /// If a directory can't be used, the store has an unknown format, or another process owns it
+    /// for too long.
+    pub fn open(surroundings: &Surroundings, opening: Opening<'_>) -> Result<Self> {
         let host = HostId::from_hostname(&surroundings.hostname);
-        let store = Store::open(&surroundings.root, &host, &surroundings.boot_id)?;
+        let place = Place {
+            root: &surroundings.root,
+            host: &host,
+            boot_id: &surroundings.boot_id,
+        };
+        let store = match opening {
+            Opening::Own(patience) => Store::open_at(place, patience)?,
+            Opening::ReadOnly => Store::open_read_only(place)?,
+        };
         let run = RunDir::at(surroundings.run.join("roots"))?;
         Ok(Self {
             store: Arc::new(store),

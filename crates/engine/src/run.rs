@@ -23,82 +23,113 @@ pub struct RunOptions {
     pub runtime: String,
 }
 
+/// A root and a specification that an OCI runtime can run. It stays when dropped: give it back to
+/// [`Engine::discard`].
+#[derive(Debug)]
+#[must_use = "its root stays mounted"]
+pub struct Bundle {
+    name: String,
+    runtime: String,
+    /// Where the runtime keeps its state.
+    state: PathBuf,
+    dir: PathBuf,
+    layer: PathBuf,
+}
+
 impl Engine {
-    /// Runs a command in a fresh root with its own writable layer, which is removed afterwards.
-    /// Standard input, output and error are the caller's; there is no network but loopback.
+    /// Mounts a fresh root with its own writable layer, for [`Bundle::run`].
     ///
     /// # Errors
-    /// If the image isn't in the store, the root can't be mounted or the runtime can't be started.
-    pub fn run(&self, reference: &Reference, options: &RunOptions) -> Result<ExitStatus> {
+    /// If the image isn't in the store, or the root can't be mounted.
+    pub fn bundle(&self, reference: &Reference, options: &RunOptions) -> Result<Bundle> {
         let image = self.image(reference)?;
         let config = self.config(&image)?;
-        let layer = self.container_dir(&options.name)?;
-        let bundle = self.run_path.join("bundles").join(&options.name);
-        let root = bundle.join("rootfs");
-        let cleanup = Cleanup {
-            engine: self,
-            root: root.clone(),
-            dirs: vec![bundle.clone(), layer],
+        let bundle = Bundle {
+            name: options.name.clone(),
+            runtime: options.runtime.clone(),
+            state: self.run_path.join("runtime"),
+            dir: self.run_path.join("bundles").join(&options.name),
+            layer: self.container_dir(&options.name)?,
         };
-        self.mount(reference, &root, &Access::Writable(options.name.clone()))?;
-        let spec = runtime_spec::build(config.value(), &options.command, &options.name, &root)?
-            .ok_or_else(|| Error::NoCommand(reference.familiar()))?;
-        write(&bundle.join("config.json"), &spec)?;
-        let status = Command::new(&options.runtime)
-            .arg("--root")
-            .arg(self.run_path.join("runtime"))
-            .args(["run", "--bundle"])
-            .arg(&bundle)
-            .arg(&options.name)
-            .status()
-            .map_err(|source| Error::Runtime {
-                runtime: options.runtime.clone(),
-                source,
-            })?;
-        cleanup.finish()?;
-        Ok(status)
-    }
-}
-
-fn write(path: &Path, spec: &serde_json::Value) -> Result<()> {
-    let text = serde_json::to_vec_pretty(spec).expect("a JSON value is JSON");
-    let mut file = File::create(path).map_err(io_error("create", path))?;
-    file.write_all(&text).map_err(io_error("write", path))
-}
-
-/// Undoes what a run made, also when it fails half-way.
-struct Cleanup<'a> {
-    engine: &'a Engine,
-    root: PathBuf,
-    dirs: Vec<PathBuf>,
-}
-
-impl Cleanup<'_> {
-    fn finish(mut self) -> Result<()> {
-        self.undo()
-    }
-
-    fn undo(&mut self) -> Result<()> {
-        let dirs = std::mem::take(&mut self.dirs);
-        if dirs.is_empty() {
-            return Ok(());
+        // Each must be new, or a failure here would remove what belongs to another container.
+        for dir in [&bundle.dir, &bundle.layer] {
+            create_new(dir)?;
         }
-        self.engine.unmount(&self.root)?;
-        for dir in dirs {
-            match std::fs::remove_dir_all(&dir) {
+        let root = bundle.root();
+        if let Err(error) = self.mount(reference, &root, &Access::Writable(options.name.clone())) {
+            // The failure is what to tell, not that its remains can't be removed.
+            drop(bundle.remove());
+            return Err(error);
+        }
+        let specify = || {
+            let spec = runtime_spec::build(config.value(), &options.command, &options.name, &root)?
+                .ok_or_else(|| Error::NoCommand(reference.familiar()))?;
+            write(&bundle.dir.join("config.json"), &spec)
+        };
+        match specify() {
+            Ok(()) => Ok(bundle),
+            Err(error) => {
+                drop(self.discard(&bundle));
+                Err(error)
+            }
+        }
+    }
+
+    /// Unmounts the root of a bundle, and removes it with its writable layer.
+    ///
+    /// # Errors
+    /// If the root is busy, or the file system refuses.
+    pub fn discard(&self, bundle: &Bundle) -> Result<()> {
+        self.unmount(&bundle.root())?;
+        bundle.remove()
+    }
+}
+
+impl Bundle {
+    fn remove(&self) -> Result<()> {
+        for dir in [&self.dir, &self.layer] {
+            match std::fs::remove_dir_all(dir) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", &dir)(error));
+                    return Err(io_error("remove", dir)(error));
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
+    /// Runs the command. Standard input, output and error are the caller's; there is no network but
+    /// loopback. The store is not touched, so nobody need own it meanwhile.
+    ///
+    /// # Errors
+    /// If the runtime can't be started.
+    pub fn run(&self) -> Result<ExitStatus> {
+        Command::new(&self.runtime)
+            .arg("--root")
+            .arg(&self.state)
+            .args(["run", "--bundle"])
+            .arg(&self.dir)
+            .arg(&self.name)
+            .status()
+            .map_err(|source| Error::Runtime {
+                runtime: self.runtime.clone(),
+                source,
+            })
+    }
 }
 
-impl Drop for Cleanup<'_> {
-    fn drop(&mut self) {
-        // On the way out of a failure; that failure is the one to tell.
-        drop(self.undo());
-    }
+fn create_new(dir: &Path) -> Result<()> {
+    let parent = dir.parent().unwrap_or(dir);
+    std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+    std::fs::create_dir(dir).map_err(io_error("create", dir))
+}
+
+fn write(path: &Path, spec: &serde_json::Value) -> Result<()> {
+    let text = serde_json::to_vec_pretty(spec).expect("a JSON value is JSON");
+    let mut file = File::create(path).map_err(io_error("create", path))?;
+    file.write_all(&text).map_err(io_error("write", path))
 }

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, Engine, Limits, PlainHttp, Platform, PullOptions, Reference,
-    Surroundings,
+    Access, Client, ClientOptions, Engine, Limits, Opening, PlainHttp, Platform, PullOptions,
+    Reference, Surroundings,
 };
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::tar;
@@ -27,13 +27,13 @@ impl Scene {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::open(&Surroundings {
+        let surroundings = Surroundings {
             root: dir.path().join("root"),
             run: dir.path().join("run"),
             hostname: "h".to_owned(),
             boot_id: "boot".to_owned(),
-        })
-        .unwrap();
+        };
+        let engine = Engine::open(&surroundings, Opening::Own(None)).unwrap();
         let registry = Registry::start(registry::Access::Open);
         let layers = [("below", "1"), ("above", "2")]
             .map(|(name, contents)| Layer::plain(tar::of_file(name, contents.as_bytes())));

@@ -10,7 +10,7 @@ use lapstrake_oci::{DiffId, Digest};
 use lapstrake_sys::publish::{Published, StagedFile};
 
 use crate::HostId;
-use crate::disk::{Disk, make_dirs, make_dirs_synced};
+use crate::disk::{Disk, ReadOnlyDisk, make_dirs, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
 use crate::stage::{self, LayerStage};
 
@@ -78,6 +78,19 @@ impl Content {
             disk,
             dir: dir.to_owned(),
             tmp,
+        })
+    }
+
+    /// Opens the content directory `dir` of the store at `root` to read it.
+    ///
+    /// # Errors
+    /// If it is not there or has an unknown format.
+    pub(crate) fn open_read_only(root: &Path, dir: &Path, host: &HostId) -> Result<Self> {
+        crate::format::check_readable(root, dir, "lapstrake-content")?;
+        Ok(Self {
+            disk: Arc::new(ReadOnlyDisk),
+            dir: dir.to_owned(),
+            tmp: dir.join("tmp").join(host.as_str()),
         })
     }
 

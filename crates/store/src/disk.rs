@@ -138,6 +138,59 @@ impl Disk for RealDisk {
     }
 }
 
+/// The disk of a process that may only read: every step is refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadOnlyDisk;
+
+impl ReadOnlyDisk {
+    fn refuse<T>() -> io::Result<T> {
+        let why = "the store was opened to be read only";
+        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, why))
+    }
+}
+
+impl Disk for ReadOnlyDisk {
+    fn make_dir(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn create(&self, _path: &Path) -> io::Result<File> {
+        Self::refuse()
+    }
+
+    fn publish(&self, _staged: StagedFile, _name: &Path) -> io::Result<Published> {
+        Self::refuse()
+    }
+
+    fn rename_new(&self, _from: &Path, _to: &Path) -> io::Result<Published> {
+        Self::refuse()
+    }
+
+    fn replace(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn remove_dir(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn sync_file(&self, _file: &File) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn committed(&self, _path: &Path, _commit: Commit) -> io::Result<()> {
+        Self::refuse()
+    }
+}
+
 /// Makes a directory and those above it, without waiting for the disk.
 pub(crate) fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<()> {
     make_missing(disk, path, &mut |_parent| Ok(()))

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use lapstrake_oci::{DiffId, Digest};
 
+use crate::owner::Holder;
+
 /// The store's results.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -35,6 +37,21 @@ pub enum Error {
     /// A blob on disk no longer hashes to its name.
     #[error("blob {0} is damaged on disk: pull its image again")]
     Damaged(Digest),
+    /// Another process owns the store.
+    #[error(
+        "the store at {} is in use by {}: only commands that read can run beside it",
+        root.display(),
+        holder.as_ref().map_or("another process".to_owned(), Holder::to_string)
+    )]
+    InUse {
+        /// The store.
+        root: PathBuf,
+        /// Which process, if it has said so.
+        holder: Option<Holder>,
+    },
+    /// There is no store to read.
+    #[error("there is no store at {}: pull an image first", .0.display())]
+    NoStore(PathBuf),
     /// A store made by a newer version, or not a store at all.
     #[error("{} cannot be used: {why}", path.display())]
     Format {
@@ -70,7 +87,7 @@ pub enum Class {
     NotFound,
     /// Bytes are wrong.
     DataLoss,
-    /// The store needs another version of this program.
+    /// The store is not in a state to do this: in use, or of another version.
     FailedPrecondition,
     /// No space or quota left.
     ResourceExhausted,
@@ -82,11 +99,11 @@ impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
         match self {
-            Self::Missing(_) => Class::NotFound,
+            Self::Missing(_) | Self::NoStore(_) => Class::NotFound,
             Self::Mismatch { .. } | Self::LayerMismatch { .. } | Self::Damaged(_) => {
                 Class::DataLoss
             }
-            Self::Format { .. } => Class::FailedPrecondition,
+            Self::Format { .. } | Self::InUse { .. } => Class::FailedPrecondition,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Class::ResourceExhausted

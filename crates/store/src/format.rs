@@ -2,7 +2,8 @@
 //!
 //! Features come in three sets, as in ext4: one that a reader may not know is *compatible*; one
 //! that it must know to write is *read-only compatible*; one that it must know at all is
-//! *incompatible*. This version knows none, so any of the latter two is refused with its name.
+//! *incompatible*. This version knows none: an unknown incompatible one is refused with its name,
+//! and one that is unknown and read-only compatible lets the directory be read but not changed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use lapstrake_sys::publish::StagedFile;
 
+use crate::Access;
 use crate::disk::Disk;
 use crate::error::{Error, Result, io_error};
 
@@ -32,13 +34,41 @@ struct Format {
     incompatible: Vec<String>,
 }
 
-/// Checks the format of `dir`, or states it if `dir` has none yet.
+/// The features that this version knows.
+const KNOWN: Known<'_> = Known {
+    read_only_compatible: &[],
+    incompatible: &[],
+};
+
+#[derive(Debug, Clone, Copy)]
+struct Known<'a> {
+    read_only_compatible: &'a [&'a str],
+    incompatible: &'a [&'a str],
+}
+
+/// Checks that the owner of `dir` may change it, or states its format if it has none yet.
 pub(crate) fn ensure(disk: &dyn Disk, dir: &Path, name: &str) -> Result<()> {
     let path = dir.join(FILE);
     match std::fs::read(&path) {
-        Ok(bytes) => check(&bytes, name).map_err(|why| Error::Format { path, why }),
+        Ok(bytes) => {
+            check(&bytes, name, Access::Owner, KNOWN).map_err(|why| Error::Format { path, why })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             create(disk, dir, &path, name)
+        }
+        Err(error) => Err(io_error("read", &path)(error)),
+    }
+}
+
+/// Checks that `dir`, which is part of the store at `root`, may be read.
+pub(crate) fn check_readable(root: &Path, dir: &Path, name: &str) -> Result<()> {
+    let path = dir.join(FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            check(&bytes, name, Access::ReadOnly, KNOWN).map_err(|why| Error::Format { path, why })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::NoStore(root.to_owned()))
         }
         Err(error) => Err(io_error("read", &path)(error)),
     }
@@ -68,7 +98,12 @@ fn create(disk: &dyn Disk, dir: &Path, path: &Path, name: &str) -> Result<()> {
     disk.sync_dir(dir).map_err(io_error("sync", dir))
 }
 
-fn check(bytes: &[u8], name: &str) -> std::result::Result<(), String> {
+fn check(
+    bytes: &[u8],
+    name: &str,
+    access: Access,
+    known: Known<'_>,
+) -> std::result::Result<(), String> {
     if bytes.len() > MAX_BYTES {
         return Err("it is too long to be a format file".to_owned());
     }
@@ -77,19 +112,32 @@ fn check(bytes: &[u8], name: &str) -> std::result::Result<(), String> {
     if format.name != name {
         return Err(format!("it holds {:?}, not {name:?}", format.name));
     }
-    let unknown: Vec<_> = format
-        .incompatible
-        .iter()
-        .chain(&format.read_only_compatible)
-        .collect();
-    if format.version != VERSION || !unknown.is_empty() {
+    if format.version != VERSION {
         return Err(format!(
-            "it has format version {} with features {unknown:?}; this lapstrake knows version \
-             {VERSION} with none: use a newer lapstrake",
+            "it has format version {}; this lapstrake knows version {VERSION}: use a newer lapstrake",
             format.version
         ));
     }
+    let unknown = unknown(&format.incompatible, known.incompatible);
+    if !unknown.is_empty() {
+        return Err(format!(
+            "it uses {unknown:?}, which this lapstrake does not know: use a newer lapstrake"
+        ));
+    }
+    let unknown = self::unknown(&format.read_only_compatible, known.read_only_compatible);
+    if access == Access::Owner && !unknown.is_empty() {
+        return Err(format!(
+            "it uses {unknown:?}, which this lapstrake does not know: it may read here, but to \
+             change anything use a newer lapstrake"
+        ));
+    }
     Ok(())
+}
+
+/// The features that are used and not known.
+fn unknown<'a>(used: &'a [String], known: &[&str]) -> Vec<&'a str> {
+    let used = used.iter().map(String::as_str);
+    used.filter(|feature| !known.contains(feature)).collect()
 }
 
 #[cfg(test)]
@@ -107,19 +155,51 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_know_is_refused_by_name() {
-        let text = |version: u32, set: &str| {
-            format!(r#"{{"name":"x","version":{version},"{set}":["future"]}}"#)
+    fn a_store_that_is_not_there_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = check_readable(Path::new("/root"), dir.path(), "x").unwrap_err();
+        assert!(matches!(error, Error::NoStore(root) if root == Path::new("/root")));
+    }
+
+    #[test]
+    fn an_unknown_feature_is_refused_by_name_unless_it_cannot_hurt() {
+        let why = |set: &str, access| {
+            let text = format!(r#"{{"name":"x","version":1,"{set}":["future"]}}"#);
+            check(text.as_bytes(), "x", access, KNOWN).err()
         };
-        assert_eq!(check(text(1, "compatible").as_bytes(), "x"), Ok(()));
-        for text in [
-            text(1, "incompatible"),
-            text(1, "read_only_compatible"),
-            text(2, "compatible"),
-        ] {
-            let why = check(text.as_bytes(), "x").unwrap_err();
-            assert!(why.contains("use a newer lapstrake"), "{why}");
+        for access in [Access::Owner, Access::ReadOnly] {
+            assert_eq!(why("compatible", access), None);
+            assert_eq!(
+                why("incompatible", access).unwrap(),
+                "it uses [\"future\"], which this lapstrake does not know: use a newer lapstrake"
+            );
         }
-        assert!(check(b"{", "x").is_err());
+        assert_eq!(why("read_only_compatible", Access::ReadOnly), None);
+        let why = why("read_only_compatible", Access::Owner).unwrap();
+        assert!(
+            why.contains("to change anything use a newer lapstrake"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn a_known_feature_is_welcome() {
+        let known = Known {
+            read_only_compatible: &["a"],
+            incompatible: &["b"],
+        };
+        let text = br#"{"name":"x","version":1,"read_only_compatible":["a"],"incompatible":["b"]}"#;
+        assert_eq!(check(text, "x", Access::Owner, known), Ok(()));
+    }
+
+    #[test]
+    fn another_version_or_no_format_at_all_is_refused() {
+        for text in [
+            r#"{"name":"x","version":2}"#,
+            "{",
+            &" ".repeat(MAX_BYTES + 1),
+        ] {
+            assert!(check(text.as_bytes(), "x", Access::ReadOnly, KNOWN).is_err());
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lapstrake_oci::DiffId;
 
-use crate::disk::{Disk, make_dirs_synced};
+use crate::disk::{Disk, ReadOnlyDisk, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
 use crate::stage::unique_name;
 
@@ -34,6 +34,14 @@ impl Indexes {
         let dir = state_dir.join("index");
         make_dirs_synced(&*disk, &dir)?;
         Ok(Self { disk, dir })
+    }
+
+    /// The indexes in a state directory, to read them.
+    pub(crate) fn open_read_only(state_dir: &Path) -> Self {
+        Self {
+            disk: Arc::new(ReadOnlyDisk),
+            dir: state_dir.join("index"),
+        }
     }
 
     /// Where a layer's index is, or would be.

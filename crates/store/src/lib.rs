@@ -9,6 +9,7 @@
 //!          tmp/<host>/  what is being written           -> stage
 //!          trash/
 //! <root>/state/     mutable, this host's alone
+//!          owner        who may change the store        -> owner
 //!          state.db                                     -> state
 //!          index/<hex>                                  -> index
 //! ```
@@ -26,6 +27,7 @@ mod disk;
 mod error;
 mod format;
 mod index;
+mod owner;
 mod stage;
 mod state;
 
@@ -33,8 +35,11 @@ pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
 pub use index::{IndexStamp, Indexes};
+pub use owner::{Holder, Patience};
 pub use stage::{LayerStage, StagedLayer};
 pub use state::{ImageRecord, LayerRecord, LayerState, Source, State};
+
+use crate::owner::{Before, Owner};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +63,26 @@ impl HostId {
     }
 }
 
+/// What the opener of a store may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Change it. There is one such process for a store.
+    Owner,
+    /// Read it, beside an owner.
+    ReadOnly,
+}
+
+/// What a store is told of its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Its directory.
+    pub root: &'a Path,
+    /// This host.
+    pub host: &'a HostId,
+    /// The running kernel: what was not proved under another one has to be checked before use.
+    pub boot_id: &'a str,
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
@@ -67,28 +92,53 @@ pub struct Store {
     pub indexes: Indexes,
     state: Mutex<State>,
     root: PathBuf,
+    /// The last field: others must be gone before another process can become the owner.
+    owner: Option<Owner>,
 }
 
 impl Store {
-    /// Opens the store below `root`, making it if there is none, and sweeps what crashed writers
-    /// of this host left behind. `boot_id` identifies the running kernel: what was not proved
-    /// under another one has to be checked before use.
+    /// Opens the store below `root` as its owner, making it if there is none, and sweeps what
+    /// crashed writers of this host left behind.
     ///
     /// # Errors
-    /// If the directory cannot be used or holds a store of a format that this version doesn't know.
+    /// If the directory cannot be used, holds a store of a format that this version doesn't know,
+    /// or has another owner.
     pub fn open(root: &Path, host: &HostId, boot_id: &str) -> Result<Self> {
-        Self::open_on(Arc::new(RealDisk), root, host, boot_id)
+        let place = Place {
+            root,
+            host,
+            boot_id,
+        };
+        Self::open_at(place, None)
+    }
+
+    /// As [`Store::open`]; if there is another owner, waits for it to go.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_at(place: Place<'_>, patience: Option<Patience<'_>>) -> Result<Self> {
+        Self::open_on(Arc::new(RealDisk), place, patience)
     }
 
     /// Opens a store on a disk that may be one that crashes; else as [`Store::open`].
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, host: &HostId, boot_id: &str) -> Result<Self> {
-        let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        place: Place<'_>,
+        patience: Option<Patience<'_>>,
+    ) -> Result<Self> {
+        let Place {
+            root,
+            host,
+            boot_id,
+        } = place;
         let state_dir = root.join("state");
         disk::make_dirs_synced(&*disk, &state_dir)?;
+        let owner = Owner::become_one(root, &state_dir, boot_id, patience)?;
         format::ensure(&*disk, &state_dir, "lapstrake-state")?;
+        let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
         let indexes = Indexes::open(Arc::clone(&disk), &state_dir)?;
         let state = State::open(disk, &state_dir.join("state.db"), boot_id)?;
         Ok(Self {
@@ -96,7 +146,46 @@ impl Store {
             indexes,
             state: Mutex::new(state),
             root: root.to_owned(),
+            owner: Some(owner),
         })
+    }
+
+    /// Opens a store to read it, beside an owner if there is one. Whatever would change it is
+    /// refused.
+    ///
+    /// # Errors
+    /// If there is no store, or one of a format that this version doesn't know.
+    pub fn open_read_only(place: Place<'_>) -> Result<Self> {
+        let Place {
+            root,
+            host,
+            boot_id,
+        } = place;
+        let state_dir = root.join("state");
+        format::check_readable(root, &state_dir, "lapstrake-state")?;
+        Ok(Self {
+            content: Content::open_read_only(root, &root.join("content"), host)?,
+            indexes: Indexes::open_read_only(&state_dir),
+            state: Mutex::new(State::open_read_only(&state_dir.join("state.db"), boot_id)?),
+            root: root.to_owned(),
+            owner: None,
+        })
+    }
+
+    /// What this process may do.
+    pub fn access(&self) -> Access {
+        match self.owner {
+            Some(_) => Access::Owner,
+            None => Access::ReadOnly,
+        }
+    }
+
+    /// Whether an earlier owner was killed, or the machine went down, so that there may be something
+    /// to sweep.
+    pub fn may_hold_remains(&self) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| owner.before() == Before::Unknown)
     }
 
     /// Tags and layer records, for one thread at a time. Don't hold it while doing anything long.
@@ -110,9 +199,63 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(owner) = &self.owner {
+            owner.is_orderly();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use lapstrake_oci::Algorithm;
+
     use super::*;
+
+    #[test]
+    fn a_reader_sees_what_the_owner_does_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = HostId::from_hostname("h");
+        let place = Place {
+            root: dir.path(),
+            host: &host,
+            boot_id: "b",
+        };
+        let nothing = Store::open_read_only(place).unwrap_err();
+        assert!(matches!(nothing, Error::NoStore(_)));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+        let owner = Store::open(dir.path(), &host, "b").unwrap();
+        let reader = Store::open_read_only(place).unwrap();
+        let digest = Algorithm::Sha256.digest(b"x");
+        let image = ImageRecord {
+            reference: "docker.io/library/x:latest".to_owned(),
+            manifest: digest.clone(),
+            config: digest.clone(),
+        };
+        let put = |store: &Store| {
+            store
+                .content
+                .put_blob(b"x", &digest, Durability::HasSource)?;
+            store.state().set_image(&image)
+        };
+        assert!(put(&reader).is_err());
+        put(&owner).unwrap();
+        assert_eq!(
+            reader.state().images().unwrap(),
+            std::slice::from_ref(&image)
+        );
+        assert_eq!(reader.content.read_blob(&digest, 10).unwrap(), b"x");
+        assert!(reader.state().set_image(&image).is_err());
+        assert!(reader.content.stage_layer().is_err());
+        assert_eq!(
+            (owner.access(), reader.access()),
+            (Access::Owner, Access::ReadOnly)
+        );
+        drop(owner);
+        assert_eq!(reader.state().images().unwrap(), [image]);
+    }
 
     #[test]
     fn host_ids_are_safe_file_names() {

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::disk::{Commit, Disk};
+use crate::disk::{Commit, Disk, ReadOnlyDisk};
 use crate::error::{Error, Result, io_error};
 
 pub use image::ImageRecord;
@@ -44,6 +44,22 @@ impl State {
         Ok(Self {
             db,
             disk,
+            path: path.to_owned(),
+            boot_id: boot_id.to_owned(),
+        })
+    }
+
+    /// Opens the database to read it, beside an owner.
+    pub(crate) fn open_read_only(path: &Path, boot_id: &str) -> Result<Self> {
+        let fail = |action| move |source| Error::Database { action, source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(fail("open"))?;
+        db.busy_timeout(Duration::from_secs(30))
+            .map_err(fail("set a timeout"))?;
+        schema::check(&db, path)?;
+        Ok(Self {
+            db,
+            disk: Arc::new(ReadOnlyDisk),
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
         })

@@ -22,19 +22,7 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fail)?;
-    let version: i64 = transaction
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(fail)?;
-    let steps = usize::try_from(version)
-        .ok()
-        .and_then(|version| STEPS.get(version..))
-        .ok_or_else(|| Error::Format {
-            path: path.to_owned(),
-            why: format!(
-                "it has schema version {version}; this lapstrake knows {}: use a newer lapstrake",
-                STEPS.len()
-            ),
-        })?;
+    let steps = steps(version(&transaction)?, path)?;
     for text in steps.iter().copied().flatten() {
         transaction.execute_batch(text).map_err(fail)?;
     }
@@ -44,6 +32,44 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
             .map_err(fail)?;
     }
     transaction.commit().map_err(fail)
+}
+
+/// Sees to it that a database has the version that this program knows.
+pub(super) fn check(db: &Connection, path: &Path) -> Result<()> {
+    let version = version(db)?;
+    if steps(version, path)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Format {
+        path: path.to_owned(),
+        why: format!(
+            "it has schema version {version}; this lapstrake reads {}: a command that changes \
+             something (lapstrake prune) brings it up to date",
+            STEPS.len()
+        ),
+    })
+}
+
+fn version(db: &Connection) -> Result<i64> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|source| Error::Database {
+            action: "read the version of the tables",
+            source,
+        })
+}
+
+/// The steps that a database of this version lacks.
+fn steps(version: i64, path: &Path) -> Result<&'static [&'static [&'static str]]> {
+    usize::try_from(version)
+        .ok()
+        .and_then(|version| STEPS.get(version..))
+        .ok_or_else(|| Error::Format {
+            path: path.to_owned(),
+            why: format!(
+                "it has schema version {version}; this lapstrake knows {}: use a newer lapstrake",
+                STEPS.len()
+            ),
+        })
 }
 
 #[cfg(test)]
