@@ -8,7 +8,7 @@ use lapstrake_oci::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry has no such thing.
-    #[error("{registry} has no {what}{}", said(message))]
+    #[error("{registry} does not have {what}{}", said(message))]
     NotFound {
         /// The registry.
         registry: String,

@@ -1,0 +1,129 @@
+//! The whole way, from the outside: an image pushed by skopeo into docker-registry, pulled, mounted
+//! and run by the command as it is built.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
+
+mod image;
+mod registry;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use registry::DockerRegistry;
+
+struct Scene {
+    dir: tempfile::TempDir,
+    registry: DockerRegistry,
+}
+
+impl Scene {
+    /// `None` says why on standard error.
+    fn new(test: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED {test}: needs root");
+            return None;
+        }
+        for tool in ["skopeo", "docker-registry", "runc", "tar", "gzip"] {
+            if Command::new(tool).arg("--version").output().is_err() {
+                eprintln!("SKIPPED {test}: needs {tool}");
+                return None;
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let registry = DockerRegistry::start(&dir.path().join("registry"));
+        Some(Self { dir, registry })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn lapstrake(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_lapstrake"))
+            .arg("--root")
+            .arg(self.path("root"))
+            .arg("--run-dir")
+            .arg(self.path("run"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn done(&self, arguments: &[&str]) -> String {
+        let output = self.lapstrake(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// With these arguments for skopeo's push.
+fn check(test: &str, push: &[&str]) {
+    let Some(scene) = Scene::new(test) else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, push);
+
+    scene.done(&["pull", &reference]);
+    assert!(scene.done(&["images"]).contains("app"));
+
+    let root = scene.path("mounted");
+    scene.done(&["mount", &reference, text(&root)]);
+    let seen = |path: &str| fs::read_to_string(root.join(path)).ok();
+    assert_eq!(seen("etc/kept").as_deref(), Some("kept\n"));
+    assert_eq!(seen("etc/replaced").as_deref(), Some("new\n"));
+    assert_eq!(seen("etc/removed"), None);
+    assert_eq!(seen("made/anew/old"), None);
+    assert_eq!(seen("made/anew/new").as_deref(), Some("new\n"));
+    scene.done(&["umount", text(&root)]);
+
+    let said = scene.done(&["run", &reference, "/bin/cat", "/etc/kept", "/etc/replaced"]);
+    assert_eq!(said, "kept\nnew\n");
+    let failed = scene.lapstrake(&["run", &reference, "/bin/cat", "/etc/removed"]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(text(scene.dir.path())), "{mounts}");
+}
+
+#[test]
+fn privileged_scenario_gzip() {
+    check("gzip", &[]);
+}
+
+#[test]
+fn privileged_scenario_zstd() {
+    check("zstd", &["--dest-compress-format", "zstd"]);
+}
+
+#[test]
+fn privileged_scenario_docker_schema_2() {
+    check("schema_2", &["--format", "v2s2"]);
+}
+
+#[test]
+fn privileged_scenario_what_is_not_there() {
+    let Some(scene) = Scene::new("not_there") else {
+        return;
+    };
+    let reference = format!("{}/nothing:1", scene.registry.host());
+    // `run` pulls what is not here.
+    for verb in [&["pull"][..], &["run"]] {
+        let output = scene.lapstrake(&[verb, &[&reference]].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success());
+        assert!(
+            said.contains("does not have the manifest nothing:1"),
+            "{said}"
+        );
+    }
+    let at = scene.path("mounted");
+    let output = scene.lapstrake(&["mount", &reference, text(&at)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("pull it first"), "{said}");
+    assert_eq!(scene.done(&["images", "--json"]), "");
+}
