@@ -7,6 +7,9 @@
 //! other byte goes to the [`skeleton`]; what they mean becomes the tree. [`view::TarView`] puts data
 //! and skeleton together again, and [`rebuild`] makes the tree from the skeleton alone.
 //!
+//! The other way, [`changes`] tells what a container changed of the stack below it, and [`mod@write`] writes
+//! it as a tar.
+//!
 //! ```
 //! use lapstrake_tree::{limits::Limits, split::Splitter, view::TarView};
 //! use std::io::Read;
@@ -24,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod error;
 pub mod limits;
 pub mod model;
@@ -32,6 +36,7 @@ pub mod rebuild;
 pub mod skeleton;
 pub mod split;
 pub mod view;
+pub mod write;
 
 mod acl;
 mod builder;

@@ -13,8 +13,10 @@
 use std::collections::HashSet;
 
 use crate::{
+    changes::FileKind,
     error::Error,
-    model::{Content, Device, Metadata, Node, NodeId, Timestamp, Tree},
+    limits::NAME_BYTES_MAX,
+    model::{Content, Device, Metadata, Node, NodeId, Timestamp, Tree, Xattrs},
     path::refused,
 };
 
@@ -61,6 +63,73 @@ pub(crate) fn meaning<'a>(components: &[&'a [u8]], name: &[u8]) -> Result<Meanin
         Some(_) if last.starts_with(AUFS_PREFIX) => Ok(Meaning::AufsRecord),
         Some(b"" | b"." | b"..") => Err(refused(name, "a whiteout of no name")),
         Some(hidden) => Ok(Meaning::Whiteout(hidden)),
+    }
+}
+
+/// What a tar calls an entry that hides the last name of a path.
+pub(crate) fn name_that_hides(path: &[u8]) -> Vec<u8> {
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    let (parent, last) = path.split_at(slash.map_or(0, |slash| slash + 1));
+    [parent, PREFIX, last].concat()
+}
+
+/// What a tar calls an entry that hides all that lies in a directory.
+pub(crate) fn name_that_hides_all_of(directory: &[u8]) -> Vec<u8> {
+    match directory {
+        b"" => OPAQUE.to_vec(),
+        _ => [directory, b"/", OPAQUE].concat(),
+    }
+}
+
+/// Whether a tar can hide this name: with what is put before it, it must still be a name.
+pub(crate) fn can_hide(name: &[u8]) -> bool {
+    (name.len() + PREFIX.len()) as u64 <= NAME_BYTES_MAX
+}
+
+/// Whether a file of that path would be taken for something that hides others.
+pub(crate) fn is_reserved(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/')
+        .any(|part| part.starts_with(PREFIX))
+}
+
+/// What overlay notes of a file in a writable layer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Of a directory: nothing of the layers below is in it.
+    pub(crate) opaque: bool,
+    /// Where in the layers below it goes on.
+    pub(crate) redirect: Option<Box<[u8]>>,
+    /// Of a file: only its attributes are here.
+    pub(crate) without_contents: bool,
+    /// Of an empty file: it is a whiteout.
+    whiteout: bool,
+}
+
+impl Marks {
+    /// Takes overlay's attributes out of a file's. Those in the `user` namespace were set by whoever may
+    /// write to the file, not by overlay as we mount it: they mean nothing.
+    pub(crate) fn take(xattrs: &mut Xattrs) -> Self {
+        let mut marks = Self::default();
+        xattrs.retain(|name, value| {
+            match &**name {
+                OPAQUE_XATTR => marks.opaque = **value == *b"y",
+                b"trusted.overlay.redirect" => marks.redirect = Some(value.clone()),
+                b"trusted.overlay.metacopy" => marks.without_contents = true,
+                b"trusted.overlay.whiteout" => marks.whiteout = true,
+                _ => {}
+            }
+            !steers_overlay(name)
+        });
+        marks
+    }
+
+    /// Whether the file with these marks takes a name away.
+    pub(crate) fn hides(&self, kind: &FileKind) -> bool {
+        match kind {
+            FileKind::CharDevice(device) => (device.major, device.minor) == (0, 0),
+            FileKind::File { size } => self.whiteout && *size == 0,
+            _ => false,
+        }
     }
 }
 

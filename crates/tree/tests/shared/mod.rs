@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 pub mod describe;
+pub mod files;
 pub mod make;
 
 use std::io::Read;
