@@ -25,41 +25,8 @@ mod tests;
 
 use std::num::NonZeroU32;
 
+use lapstrake_oci::Compression;
 use lapstrake_sys::inflate::InflateError;
-
-/// How a layer's blob is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Compression {
-    /// Not at all: the blob is the tar.
-    Plain,
-    /// gzip, one or more members.
-    Gzip,
-    /// Zstandard, one or more frames, skippable frames between them.
-    Zstd,
-}
-
-impl Compression {
-    /// How many bytes [`Self::detect`] needs to see.
-    pub const MAGIC: usize = 4;
-
-    /// What the first bytes of a blob say. A media type may lie; these bytes decide, as in Docker.
-    pub fn detect(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            _ => Self::Plain,
-        }
-    }
-
-    /// As said in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
 
 /// How long spans are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +179,7 @@ impl Decoder {
         limits: Limits,
     ) -> Result<Self, Error> {
         let format = match compression {
-            Compression::Plain => Format::Plain(plain::Plain),
+            Compression::None => Format::Plain(plain::Plain),
             Compression::Gzip => Format::Gzip(gzip::Gzip::new()?),
             Compression::Zstd => Format::Zstd(zstd::Zstd::new()?),
         };

@@ -12,9 +12,7 @@ mod tests;
 
 use std::ops::Range;
 
-use lapstrake_oci::Digest;
-
-use crate::decode::Compression;
+use lapstrake_oci::{Compression, Digest};
 
 pub use file::{FileError, VERSION};
 pub use record::{RecordError, SpanRecorder};

@@ -17,11 +17,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lapstrake_erofs::{IndexOptions, write_index};
-use lapstrake_fill::decode::Compression;
 use lapstrake_fill::refill::Layer;
 use lapstrake_fill::serve::{FILE_NAME, Options, greet, serve};
 use lapstrake_fill::source::{FileSource, Source, SourceError};
 use lapstrake_fill::spans::SpanTable;
+use lapstrake_oci::Compression;
 use lapstrake_sys::fuse::Device;
 use lapstrake_sys::mount::{Context, Restrictions, Unmount, unmount};
 use layer::{Made, compress, content, open, pull, tar_of};

@@ -10,13 +10,13 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lapstrake_fill::decode::Compression;
 use lapstrake_fill::refill::{Error, make};
 use lapstrake_fill::source::{FileSource, Source, SourceError, contract};
 use lapstrake_fill::spans::SpanTable;
+use lapstrake_oci::Compression;
 use layer::{Made, compress, content, open, pull, tar_of};
 
-const FORMATS: [Compression; 3] = [Compression::Plain, Compression::Gzip, Compression::Zstd];
+const FORMATS: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
 
 fn file_of(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();

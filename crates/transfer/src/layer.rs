@@ -17,8 +17,8 @@ mod split;
 use std::sync::mpsc;
 
 use lapstrake_bridge::PipeReader;
-use lapstrake_fill::decode::{Boundary, Compression};
-use lapstrake_oci::{Descriptor, DiffId};
+use lapstrake_fill::decode::Boundary;
+use lapstrake_oci::{Compression, Descriptor, DiffId};
 use lapstrake_store::{LayerRecord, Store};
 
 use crate::error::{Error, Result};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lapstrake_bridge::{blocking, pipe, worker};
-use lapstrake_fill::decode::Compression;
 use lapstrake_oci::{
     Config, DiffId, Digest, Document, Image, Index, Manifest, Parsed, Platform, Reference, Repo,
     bounds,
@@ -215,11 +214,7 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
                 .entry(layer.diff_id.clone())
                 .or_insert_with(|| Wanted {
                     blob: layer.blob.clone(),
-                    compression: match layer.layer_type.compression {
-                        lapstrake_oci::Compression::None => Compression::Plain,
-                        lapstrake_oci::Compression::Gzip => Compression::Gzip,
-                        lapstrake_oci::Compression::Zstd => Compression::Zstd,
-                    },
+                    compression: layer.layer_type.compression,
                     diff_id: layer.diff_id.clone(),
                 });
         }

@@ -8,7 +8,9 @@ use lapstrake_sys::inflate::{At, RawInflate, Stop};
 use zlib_rs::crc32::crc32;
 
 use super::header::Header;
-use super::{Compression, Cutter, Error, Moved, Restart, at_most};
+use lapstrake_oci::Compression;
+
+use super::{Cutter, Error, Moved, Restart, at_most};
 
 /// Output per call of the inflater: small enough that the checksum reads it back from the cache.
 const CHUNK: usize = 256 * 1024;

@@ -6,7 +6,9 @@ use std::fmt;
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
-use super::{Compression, Cutter, Error, Moved, Restart, at_most};
+use lapstrake_oci::Compression;
+
+use super::{Cutter, Error, Moved, Restart, at_most};
 
 /// log2 of the largest window accepted: 128 MiB, the format's recommended ceiling and the default
 /// of the `zstd` tool, which Docker and containerd share or exceed.

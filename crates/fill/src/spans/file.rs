@@ -9,10 +9,9 @@
 //! checksum  BLAKE3 of all before it, 32
 //! ```
 
-use lapstrake_oci::Digest;
+use lapstrake_oci::{Compression, Digest};
 
 use super::{Blob, Span, SpanTable, Start};
-use crate::decode::Compression;
 
 /// The version written, and the only one read.
 pub const VERSION: u32 = 1;
@@ -61,7 +60,7 @@ impl SpanTable {
         file.extend(MAGIC);
         file.extend(VERSION.to_le_bytes());
         file.push(match self.blob.compression {
-            Compression::Plain => 0,
+            Compression::None => 0,
             Compression::Gzip => 1,
             Compression::Zstd => 2,
         });
@@ -113,7 +112,7 @@ impl SpanTable {
         rest.0 = &file[MAGIC.len() + size_of_val(&version)..body];
         let [compression, digest_length, zero @ ..] = rest.array::<4>().ok_or(SHORT)?;
         let compression = match compression {
-            0 => Compression::Plain,
+            0 => Compression::None,
             1 => Compression::Gzip,
             2 => Compression::Zstd,
             _ => return Err(FileError::Damaged("its compression is unknown")),
@@ -179,11 +178,11 @@ impl SpanTable {
         )?;
         for span in &self.spans {
             let fits = match (self.blob.compression, &span.start) {
-                (Compression::Plain, Start::At { byte }) => *byte == span.tar_offset,
+                (Compression::None, Start::At { byte }) => *byte == span.tar_offset,
                 (Compression::Gzip | Compression::Zstd, Start::Continue) => true,
                 (Compression::Gzip | Compression::Zstd, Start::At { .. })
                 | (Compression::Gzip, Start::Deflate { .. }) => true,
-                (Compression::Plain, Start::Deflate { .. } | Start::Continue)
+                (Compression::None, Start::Deflate { .. } | Start::Continue)
                 | (Compression::Zstd, Start::Deflate { .. }) => false,
             };
             check(fits, "a span starts as its format cannot")?;

@@ -9,10 +9,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use lapstrake_fill::decode::{Compression, Decoder, Limits, SpanPolicy};
+use lapstrake_fill::decode::{Decoder, Limits, SpanPolicy};
 use lapstrake_fill::refill::Layer;
 use lapstrake_fill::source::Source;
 use lapstrake_fill::spans::{Blob, SpanRecorder, SpanTable};
+use lapstrake_oci::Compression;
 use lapstrake_oci::{Algorithm, DiffId};
 use lapstrake_tree::model::Tree;
 use lapstrake_tree::split::Splitter;
@@ -56,7 +57,7 @@ pub fn tar_of(directory: &Path) -> Vec<u8> {
 
 pub fn compress(compression: Compression, tar: &[u8]) -> Vec<u8> {
     match compression {
-        Compression::Plain => tar.to_vec(),
+        Compression::None => tar.to_vec(),
         Compression::Gzip => {
             let level = flate2::Compression::new(6);
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);

@@ -1,7 +1,8 @@
 //! The decode thread: hashes the blob and decompresses it.
 
 use lapstrake_bridge::{Broken, PipeReader};
-use lapstrake_fill::decode::{Compression, Decoder, Limits as DecodeLimits, SpanPolicy};
+use lapstrake_fill::decode::{Decoder, Limits as DecodeLimits, SpanPolicy};
+use lapstrake_oci::Compression;
 use lapstrake_registry_client::Error as ClientError;
 
 use super::{BLOCK_BYTES, BLOCKS, Block, Queue, Wanted};

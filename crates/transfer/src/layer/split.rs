@@ -3,9 +3,8 @@
 
 use std::io;
 
-use lapstrake_fill::decode::Compression;
 use lapstrake_fill::spans::{Blob, SpanRecorder};
-use lapstrake_oci::{DiffId, Digest};
+use lapstrake_oci::{Compression, DiffId, Digest};
 use lapstrake_store::{LayerRecord, LayerStage, LayerState, Store};
 use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
