@@ -2,3 +2,7 @@
 //!
 //! It knows no Docker and no HTTP.
 #![forbid(unsafe_code)]
+
+mod file_tree;
+
+pub use file_tree::{DiskFile, FileTree};

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("distribution", &["oci"]),
     ("store", &["oci", "sys"]),
     ("fill", &["oci", "sys", "tree"]),
-    ("snapshot", &["sys"]),
+    ("snapshot", &["sys", "tree"]),
     ("drivers", &["snapshot", "sys"]),
     ("bridge", &[]),
     ("registry-client", &["distribution", "oci"]),
