@@ -18,8 +18,8 @@ BENCH_PACKAGES = docker.io containerd podman crun python3
 
 run: need-rust
 	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES)
-	cargo build --release --locked --package lapstrake-cli
-	cargo run --quiet --locked --package xtask -- demo $(IMAGE)
+	cargo build --release --locked --package lapstrake-cli --package xtask
+	cargo run --quiet --release --locked --package xtask -- demo $(IMAGE)
 
 test: need-rust
 	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
