@@ -21,30 +21,9 @@ pub struct Config {
     /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// Go's name of the processor architecture.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub architecture: String,
-    /// Go's name of the operating system.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub os: String,
-    /// Variant of the architecture.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// Version of the operating system (Windows).
-    #[serde(
-        default,
-        rename = "os.version",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub os_version: Option<String>,
-    /// Features of the operating system (Windows).
-    #[serde(
-        default,
-        rename = "os.features",
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub os_features: Vec<String>,
+    /// What it runs on.
+    #[serde(flatten)]
+    pub platform: Platform,
     /// The version of Docker that built it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker_version: Option<String>,
@@ -242,19 +221,6 @@ pub struct Healthcheck {
 )]
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-impl Config {
-    /// What the image runs on.
-    pub fn platform(&self) -> Platform {
-        Platform {
-            os: self.os.clone(),
-            architecture: self.architecture.clone(),
-            variant: self.variant.clone(),
-            os_version: self.os_version.clone(),
-            os_features: self.os_features.clone(),
-        }
-    }
 }
 
 impl FromJson for Config {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::json::null_is_default;
 
 /// Operating system and processor.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Platform {
     /// Go's name of the processor architecture.
     #[serde(default, deserialize_with = "null_is_default")]

@@ -275,7 +275,7 @@ fn docker_config() -> Value {
 #[test]
 fn docker_configs_are_read_with_their_own_fields() {
     let config = Parsed::config(bytes(&docker_config())).unwrap();
-    assert_eq!(config.platform(), Platform::new("linux", "amd64"));
+    assert_eq!(config.platform, Platform::new("linux", "amd64"));
     assert_eq!(
         config.rootfs.diff_ids,
         [DiffId(digest("a")), DiffId(digest("b"))]
@@ -478,7 +478,7 @@ proptest! {
         labels in proptest::collection::btree_map("[a-z.]{1,9}", ".{0,9}", 0..3),
         ports in proptest::collection::btree_set("[0-9]{1,4}/(tcp|udp)", 0..3),
     ) {
-        let mut written = Config { architecture: "amd64".to_owned(), os: "linux".to_owned(), ..Config::default() };
+        let mut written = Config { platform: Platform::new("linux", "amd64"), ..Config::default() };
         written.rootfs.diff_ids = diff_ids.into_iter().map(DiffId).collect();
         written.config.env = env;
         written.config.cmd = cmd;

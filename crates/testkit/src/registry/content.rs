@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lapstrake_oci::{
-    Algorithm, Config, Descriptor, DiffId, Digest, Manifest, Reference, config::RootFs, media_type,
+    Algorithm, Config, Descriptor, DiffId, Digest, Manifest, Platform, Reference, config::RootFs,
+    media_type,
 };
 
 use super::Added;
@@ -76,8 +77,7 @@ impl Content {
 
     pub(super) fn add_image(&mut self, reference: Reference, layers: &[Layer]) -> Added {
         let config = Config {
-            architecture: "amd64".to_owned(),
-            os: "linux".to_owned(),
+            platform: Platform::new("linux", "amd64"),
             rootfs: RootFs {
                 diff_ids: layers.iter().map(|layer| layer.diff_id.clone()).collect(),
                 ..RootFs::default()
