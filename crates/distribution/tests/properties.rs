@@ -8,15 +8,7 @@ use proptest::prelude::*;
 
 #[test]
 fn seeds_of_challenge() {
-    let directory = format!("{}/../../fuzz/seeds/challenge", env!("CARGO_MANIFEST_DIR"));
-    let mut count = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        eprintln!("{}", path.display());
-        shared::any_text(&std::fs::read(path).unwrap());
-        count += 1;
-    }
-    assert!(count > 0, "no seeds of challenge");
+    lapstrake_testkit::seeds::replay("challenge", shared::any_text);
 }
 
 /// Texts near the grammar of a challenge.

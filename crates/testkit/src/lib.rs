@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod registry;
+pub mod seeds;
 pub mod tar;
