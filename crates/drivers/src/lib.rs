@@ -5,3 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod erofs;
+
+use lapstrake_snapshot::CopyUp;
+
+/// Docker's line about `metacopy`.
+fn metacopy_status(copy_up: CopyUp) -> (String, String) {
+    let on = copy_up == CopyUp::AttributesFirst;
+    ("Using metacopy".to_owned(), on.to_string())
+}

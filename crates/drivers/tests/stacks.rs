@@ -1,14 +1,30 @@
 //! What a mounted stack shows, on the kernel that runs the tests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use lapstrake_drivers::erofs::{self, CopyUp, Error, LayerFiles};
-use support::{Scene, Tar, listing, privileged, run, text};
+use lapstrake_drivers::erofs::{Erofs, PageCache};
+use lapstrake_oci::{Algorithm, DiffId};
+use lapstrake_snapshot::{CopyUp, Error, Layer, Mounted};
+use lapstrake_testkit::scene::{Scene, listing, privileged, run, text};
+use lapstrake_testkit::tar::Tar;
+
+const DRIVER: Erofs = driver(CopyUp::Whole);
+
+const fn driver(copy_up: CopyUp) -> Erofs {
+    Erofs {
+        cache: PageCache::Direct,
+        copy_up,
+    }
+}
+
+/// Why a stack cannot be mounted.
+fn refused(scene: &Scene, layers: &[Layer]) -> Error {
+    let target = scene.target("root");
+    scene.run.mount(&DRIVER, layers, None, &target).unwrap_err()
+}
 
 /// Mounts layers of `files` (bottom first) and compares what is seen.
 fn check(test: &str, layers: &[&[(&str, &str)]], expected: &[&str]) {
@@ -17,10 +33,9 @@ fn check(test: &str, layers: &[&[(&str, &str)]], expected: &[&str]) {
     }
     let scene = Scene::new();
     let layers: Vec<_> = layers.iter().map(|files| scene.files(files)).collect();
-    let request = scene.request(&layers, "root");
-    scene.mount(&request);
-    assert_eq!(listing(&request.target), expected);
-    scene.unmount(&request);
+    scene.mount(&DRIVER, &layers, "root");
+    assert_eq!(listing(&scene.target("root")), expected);
+    scene.unmount("root");
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 
@@ -102,9 +117,8 @@ fn privileged_the_same_layer_twice_counts_once() {
         scene.files(&[("a", "1"), ("b", "1")]),
         scene.files(&[("b", "2"), (".wh.a", "")]),
     );
-    let request = scene.request(&[a.clone(), b, a], "root");
-    assert_eq!(scene.mount(&request).fresh, 2);
-    assert_eq!(listing(&request.target), ["a=1", "b=1"]);
+    assert_eq!(scene.mount(&DRIVER, &[a.clone(), b, a], "root").fresh, 2);
+    assert_eq!(listing(&scene.target("root")), ["a=1", "b=1"]);
 }
 
 #[test]
@@ -129,9 +143,8 @@ fn privileged_attributes_survive_the_overlay() {
         .file("d/attributes", 0o600, b"")
         .directory("tmp", 0o1777);
     let layers = [scene.layer(&tar.finish()), scene.files(&[("d/other", "")])];
-    let request = scene.request(&layers, "root");
-    scene.mount(&request);
-    let at = |path: &str| request.target.join(path);
+    scene.mount(&DRIVER, &layers, "root");
+    let at = |path: &str| scene.target("root").join(path);
     let mode = |path: &str| fs::symlink_metadata(at(path)).unwrap().mode() & 0o7777;
     let xattr = |path: &str, name: &str| {
         lapstrake_sys::xattr::get(&at(path), name.as_bytes())
@@ -177,8 +190,8 @@ fn privileged_access_lists_survive_the_overlay() {
             "d",
         ],
     );
-    let request = scene.request(&[scene.layer(&fs::read(&tar).unwrap())], "root");
-    scene.mount(&request);
+    let layer = scene.layer(&fs::read(&tar).unwrap());
+    scene.mount(&DRIVER, &[layer], "root");
     let acls = |dir: &std::path::Path| {
         let output = std::process::Command::new("getfacl")
             .args(["-nR", "d"])
@@ -187,7 +200,7 @@ fn privileged_access_lists_survive_the_overlay() {
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
     assert!(acls(&source).contains("user:1000:r--"));
-    assert_eq!(acls(&request.target), acls(&source));
+    assert_eq!(acls(&scene.target("root")), acls(&source));
 }
 
 fn deep(layers: usize) {
@@ -196,18 +209,19 @@ fn deep(layers: usize) {
         return;
     }
     let scene = Scene::new();
-    let layers: Vec<LayerFiles> = (0..layers)
+    let layers: Vec<Layer> = (0..layers)
         .map(|n| scene.files(&[(&format!("d/{n:03}"), "x"), ("top", &n.to_string())]))
         .collect();
-    let request = scene.request(&layers, "root");
-    assert_eq!(scene.mount(&request).fresh, layers.len());
-    let top = fs::read_to_string(request.target.join("top")).unwrap();
+    assert_eq!(scene.mount(&DRIVER, &layers, "root").fresh, layers.len());
+    let top = fs::read_to_string(scene.target("root").join("top")).unwrap();
     assert_eq!(top, (layers.len() - 1).to_string());
     assert_eq!(
-        fs::read_dir(request.target.join("d")).unwrap().count(),
+        fs::read_dir(scene.target("root").join("d"))
+            .unwrap()
+            .count(),
         layers.len()
     );
-    scene.unmount(&request);
+    scene.unmount("root");
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 
@@ -234,12 +248,12 @@ fn privileged_501_layers_are_refused() {
     let scene = Scene::new();
     let layer = scene.files(&[("a", "")]);
     let layers: Vec<_> = (0..501)
-        .map(|n| LayerFiles {
-            id: format!("{n:064x}"),
+        .map(|n: usize| Layer {
+            id: DiffId(Algorithm::Sha256.digest(&n.to_le_bytes())),
             ..layer.clone()
         })
         .collect();
-    let error = erofs::mount(&scene.run, &scene.request(&layers, "root")).unwrap_err();
+    let error = refused(&scene, &layers);
     assert!(
         matches!(
             error,
@@ -259,8 +273,7 @@ fn privileged_a_file_of_another_size_is_refused() {
     }
     let scene = Scene::new();
     let layer = scene.files(&[("a", "contents")]);
-    let data = layer.data.clone().unwrap();
-    let request = scene.request(std::slice::from_ref(&layer), "root");
+    let data = layer.data.clone().unwrap().path;
     for length in [0, 4095, 8192] {
         fs::File::options()
             .write(true)
@@ -268,7 +281,7 @@ fn privileged_a_file_of_another_size_is_refused() {
             .unwrap()
             .set_len(length)
             .unwrap();
-        let error = erofs::mount(&scene.run, &request).unwrap_err();
+        let error = refused(&scene, std::slice::from_ref(&layer));
         let Error::WrongSize {
             path,
             recorded: 4096,
@@ -314,11 +327,10 @@ fn privileged_a_damaged_index_is_refused_and_nothing_stays() {
     ];
     for (what, damage) in damage {
         let (good, bad) = (scene.files(&[("a", "1")]), scene.files(&[("b", "1")]));
-        damage(&bad.index);
-        let request = scene.request(&[good, bad.clone()], "root");
-        let error = erofs::mount(&scene.run, &request).unwrap_err();
+        damage(&bad.index.path);
+        let error = refused(&scene, &[good, bad.clone()]);
         assert!(
-            matches!(&error, Error::Index { path, .. } if *path == bad.index),
+            matches!(&error, Error::Index { path, .. } if *path == bad.index.path),
             "{what}: {error:?}"
         );
     }
@@ -336,17 +348,15 @@ fn privileged_stacks_share_layers_until_the_last_is_gone() {
         scene.files(&[("b", "1")]),
         scene.files(&[("c", "1")]),
     ];
-    let (first, second) = (
-        scene.request(&layers[..2], "first"),
-        scene.request(&layers[1..], "second"),
-    );
-    let counts = |mounted: lapstrake_drivers::erofs::Mounted| (mounted.fresh, mounted.shared);
-    assert_eq!(counts(scene.mount(&first)), (2, 0));
-    assert_eq!(counts(scene.mount(&second)), (1, 1));
-    scene.unmount(&first);
-    assert_eq!(listing(&second.target), ["b=1", "c=1"]);
+    let counts = |mounted: Mounted| (mounted.fresh, mounted.shared);
+    let first = scene.mount(&DRIVER, &layers[..2], "first");
+    assert_eq!(counts(first), (2, 0));
+    let second = scene.mount(&DRIVER, &layers[1..], "second");
+    assert_eq!(counts(second), (1, 1));
+    scene.unmount("first");
+    assert_eq!(listing(&scene.target("second")), ["b=1", "c=1"]);
     assert_eq!(scene.mounts().len(), 4, "tmpfs, two layers and a root");
-    scene.unmount(&second);
+    scene.unmount("second");
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 
@@ -356,10 +366,10 @@ fn privileged_a_root_that_others_unmounted_is_swept() {
         return;
     }
     let scene = Scene::new();
-    let request = scene.request(&[scene.files(&[("a", "1")])], "root");
-    scene.mount(&request);
-    run("umount", &[text(&request.target)]);
-    erofs::sweep(&scene.run).unwrap();
+    let layers = [scene.files(&[("a", "1")])];
+    scene.mount(&DRIVER, &layers, "root");
+    run("umount", &[text(&scene.target("root"))]);
+    scene.run.sweep().unwrap();
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 
@@ -369,16 +379,16 @@ fn privileged_a_taken_target_and_a_busy_root_are_told() {
         return;
     }
     let scene = Scene::new();
-    let request = scene.request(&[scene.files(&[("a", "1")])], "root");
-    scene.mount(&request);
-    let again = erofs::mount(&scene.run, &request).unwrap_err();
+    let layers = [scene.files(&[("a", "1")])];
+    scene.mount(&DRIVER, &layers, "root");
+    let again = refused(&scene, &layers);
     assert!(matches!(again, Error::TargetTaken { .. }), "{again:?}");
-    let open = fs::File::open(request.target.join("a")).unwrap();
-    let busy = erofs::unmount(&scene.run, &request.target).unwrap_err();
+    let open = fs::File::open(scene.target("root").join("a")).unwrap();
+    let busy = scene.run.unmount(&scene.target("root")).unwrap_err();
     assert!(matches!(busy, Error::Busy { .. }), "{busy:?}");
     drop(open);
-    scene.unmount(&request);
-    let gone = erofs::unmount(&scene.run, &request.target).unwrap_err();
+    scene.unmount("root");
+    let gone = scene.run.unmount(&scene.target("root")).unwrap_err();
     assert!(matches!(gone, Error::NotMounted { .. }), "{gone:?}");
 }
 
@@ -396,11 +406,11 @@ fn privileged_processes_may_mount_and_unmount_at_once() {
             let (scene, layers) = (&scene, &layers);
             threads.spawn(move || {
                 // Each lock is a file of its own, so threads exclude each other as processes do.
-                let request = scene.request(layers, &format!("root-{number}"));
+                let name = format!("root-{number}");
                 for _ in 0..10 {
-                    scene.mount(&request);
-                    assert_eq!(listing(&request.target).len(), 20);
-                    scene.unmount(&request);
+                    scene.mount(&DRIVER, layers, &name);
+                    assert_eq!(listing(&scene.target(&name)).len(), 20);
+                    scene.unmount(&name);
                 }
             });
         }
@@ -417,30 +427,30 @@ fn writable(copy_up: CopyUp) {
         scene.files(&[("d/a", "1"), ("d/b", "1"), ("e/f", "1")]),
         scene.files(&[("d/c", "2")]),
     ];
-    let mut request = scene.request(&layers, "root");
-    let writable = scene.writable(copy_up);
-    request.writable = Some(writable.clone());
-    scene.mount(&request);
-    let at = |path: &str| request.target.join(path);
+    let driver = driver(copy_up);
+    scene.mount_writable(&driver, &layers, "root");
+    let at = |path: &str| scene.target("root").join(path);
     fs::File::create(at("d/new")).unwrap();
     fs::remove_file(at("d/a")).unwrap();
     run("mv", &[text(&at("d/b")), text(&at("d/moved"))]);
     run("mv", &[text(&at("e")), text(&at("g"))]);
     fs::set_permissions(at("d/c"), fs::Permissions::from_mode(0o600)).unwrap();
     let expected = ["d/", "d/c=2", "d/moved=1", "d/new=", "g/", "g/f=1"];
-    assert_eq!(listing(&request.target), expected);
-    let metacopy =
-        lapstrake_sys::xattr::get(&writable.upper.join("d/c"), b"trusted.overlay.metacopy");
+    assert_eq!(listing(&scene.target("root")), expected);
+    let metacopy = lapstrake_sys::xattr::get(
+        &scene.place("root").join("upper/d/c"),
+        b"trusted.overlay.metacopy",
+    );
     assert_eq!(
         metacopy.unwrap().is_some(),
         copy_up == CopyUp::AttributesFirst
     );
-    scene.unmount(&request);
+    scene.unmount("root");
     // The writable layer keeps its changes for the next mount.
-    scene.mount(&request);
-    assert_eq!(listing(&request.target), expected);
+    scene.mount_writable(&driver, &layers, "root");
+    assert_eq!(listing(&scene.target("root")), expected);
     assert_eq!(fs::metadata(at("d/c")).unwrap().mode() & 0o7777, 0o600);
-    scene.unmount(&request);
+    scene.unmount("root");
 }
 
 #[test]
@@ -460,11 +470,9 @@ fn privileged_the_root_is_one_device_and_inodes_stay_at_copy_up() {
     }
     let scene = Scene::new();
     let layers = [scene.files(&[("d/a", "1")]), scene.files(&[("d/b", "1")])];
-    let mut request = scene.request(&layers, "root");
-    request.writable = Some(scene.writable(CopyUp::Whole));
-    scene.mount(&request);
+    scene.mount_writable(&DRIVER, &layers, "root");
     let stat = |path: &str| {
-        let stat = fs::metadata(request.target.join(path)).unwrap();
+        let stat = fs::metadata(scene.target("root").join(path)).unwrap();
         (stat.dev(), stat.ino())
     };
     let before = (stat("d/a"), stat("d/b"));
@@ -474,7 +482,7 @@ fn privileged_the_root_is_one_device_and_inodes_stay_at_copy_up() {
         use std::io::Write;
         let mut file = fs::File::options()
             .append(true)
-            .open(request.target.join(name))
+            .open(scene.target("root").join(name))
             .unwrap();
         file.write_all(b"2").unwrap();
     }
@@ -492,18 +500,17 @@ fn backing(test: &str, mkfs: Option<&[&str]>, sector: u32) {
         scene.files(&[("d/a", "1"), ("big", &big)]),
         scene.files(&[("d/b", "2")]),
     ];
-    let mut request = scene.request(&layers, "root");
-    request.writable = Some(scene.writable(CopyUp::AttributesFirst));
-    scene.mount(&request);
+    let driver = driver(CopyUp::AttributesFirst);
+    scene.mount_writable(&driver, &layers, "root");
     let expected = [
         format!("big={big}"),
         "d/".to_owned(),
         "d/a=1".to_owned(),
         "d/b=2".to_owned(),
     ];
-    assert_eq!(listing(&request.target), expected);
-    fs::remove_file(request.target.join("d/a")).unwrap();
-    scene.unmount(&request);
+    assert_eq!(listing(&scene.target("root")), expected);
+    fs::remove_file(scene.target("root").join("d/a")).unwrap();
+    scene.unmount("root");
     assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 

@@ -51,7 +51,7 @@ pub enum Error {
     Image(#[from] lapstrake_oci::Error),
     /// The mount.
     #[error(transparent)]
-    Mount(#[from] lapstrake_drivers::erofs::Error),
+    Mount(#[from] lapstrake_snapshot::Error),
     /// The file system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -86,6 +86,7 @@ pub enum Class {
 impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
+        use lapstrake_snapshot::Class as Mount;
         use lapstrake_transfer::Class as Transfer;
         match self {
             Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
@@ -106,9 +107,13 @@ impl Error {
                 Transfer::Invalid => Class::Invalid,
                 Transfer::Internal => Class::Internal,
             },
-            Self::Client(_) | Self::Runtime { .. } | Self::Mount(_) | Self::Io { .. } => {
-                Class::Internal
-            }
+            Self::Mount(error) => match error.class() {
+                Mount::FailedPrecondition | Mount::Unsupported => Class::Invalid,
+                Mount::DataLoss => Class::DataLoss,
+                Mount::ResourceExhausted => Class::ResourceExhausted,
+                Mount::Internal => Class::Internal,
+            },
+            Self::Client(_) | Self::Runtime { .. } | Self::Io { .. } => Class::Internal,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Images in the store.
 
-use lapstrake_drivers::erofs::LayerFiles;
 use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
+use lapstrake_snapshot::{Layer, StoredFile};
 use lapstrake_store::{ImageRecord, LayerRecord, LayerState};
 use lapstrake_transfer::{index, settle_layer};
 
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// The files of an image's layers, bottom first, and what their records say of them.
-    pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<LayerFiles>> {
+    pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<Layer>> {
         let ids = &config.rootfs.diff_ids;
         let records = self.store.state().layers(ids)?;
         let layers = ids.iter().zip(records).map(|(id, record)| {
@@ -100,16 +100,21 @@ impl Engine {
         Ok(())
     }
 
-    fn files(&self, layer: &LayerRecord) -> LayerFiles {
+    fn files(&self, layer: &LayerRecord) -> Layer {
         let id = &layer.diff_id;
-        let data = self.store.content.layer_files(id).data;
-        LayerFiles {
-            id: id.0.hex().to_owned(),
-            index: self.store.indexes.path(id),
-            data: (layer.data_len > 0).then_some(data),
-            index_len: layer.index.len,
+        let files = self.store.content.layer_files(id);
+        Layer {
+            id: id.clone(),
+            index: StoredFile {
+                path: self.store.indexes.path(id),
+                len: layer.index.len,
+            },
             index_blake3: layer.index.blake3.clone(),
-            data_len: layer.data_len,
+            skeleton: files.skeleton,
+            data: (layer.data_len > 0).then_some(StoredFile {
+                path: files.data,
+                len: layer.data_len,
+            }),
         }
     }
 }

@@ -25,7 +25,8 @@ pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lapstrake_drivers::erofs::RunDir;
+use lapstrake_drivers::erofs::{Erofs, PageCache};
+use lapstrake_snapshot::{CopyUp, Driver, RunDir};
 use lapstrake_store::{HostId, Place, Store};
 
 use crate::error::Result;
@@ -48,6 +49,7 @@ pub struct Surroundings {
 pub struct Engine {
     store: Arc<Store>,
     run: RunDir,
+    driver: Arc<dyn Driver>,
     run_path: PathBuf,
 }
 
@@ -81,6 +83,11 @@ impl Engine {
         Ok(Self {
             store: Arc::new(store),
             run,
+            driver: Arc::new(Erofs {
+                // See docs/design/0002-page-cache.md.
+                cache: PageCache::Direct,
+                copy_up: CopyUp::AttributesFirst,
+            }),
             run_path: surroundings.run.clone(),
         })
     }

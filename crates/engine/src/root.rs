@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lapstrake_drivers::erofs::{self, CopyUp, PageCache, Request, Writable};
 use lapstrake_oci::Reference;
+use lapstrake_snapshot::{self as snapshot, Layer, Mounted};
 
 use crate::Engine;
 use crate::error::{Error, Result, io_error};
@@ -45,23 +45,19 @@ impl Engine {
         let start = Instant::now();
         let image = self.image(reference)?;
         let config = self.config(&image)?;
-        let writable = match access {
+        let place = match access {
             Access::ReadOnly => None,
-            Access::Writable(name) => Some(self.writable(name)?),
+            Access::Writable(name) => Some(self.container_dir(name)?),
         };
-        std::fs::create_dir_all(target).map_err(io_error("create", target))?;
-        let mut request = Request {
-            layers: self.stack(&image, &config)?,
-            writable,
-            target: target.to_owned(),
-            // See docs/design/0002-page-cache.md.
-            cache: PageCache::Direct,
-        };
-        let mounted = match erofs::mount(&self.run, &request) {
-            Err(erofs::Error::Index { .. }) => {
+        for dir in [Some(target), place.as_deref()].into_iter().flatten() {
+            std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
+        }
+        let stack = self.stack(&image, &config)?;
+        let mounted = match self.realise_and_mount(&stack, place.as_deref(), target) {
+            Err(snapshot::Error::Index { .. }) => {
                 self.mend_indexes(&config)?;
-                request.layers = self.stack(&image, &config)?;
-                erofs::mount(&self.run, &request)?
+                let stack = self.stack(&image, &config)?;
+                self.realise_and_mount(&stack, place.as_deref(), target)?
             }
             done => done?,
         };
@@ -78,7 +74,7 @@ impl Engine {
     /// # Errors
     /// If it is busy or not a root of this store.
     pub fn unmount(&self, target: &Path) -> Result<()> {
-        Ok(erofs::unmount(&self.run, target)?)
+        Ok(self.run.unmount(target)?)
     }
 
     /// The directory of a writable layer.
@@ -98,16 +94,16 @@ impl Engine {
             .join(name))
     }
 
-    fn writable(&self, name: &str) -> Result<Writable> {
-        let dir = self.container_dir(name)?;
-        let (upper, work) = (dir.join("upper"), dir.join("work"));
-        for path in [&upper, &work] {
-            std::fs::create_dir_all(path).map_err(io_error("create", path))?;
+    fn realise_and_mount(
+        &self,
+        stack: &[Layer],
+        place: Option<&Path>,
+        target: &Path,
+    ) -> snapshot::Result<Mounted> {
+        self.driver.realise(stack)?;
+        if let Some(place) = place {
+            self.driver.create(stack, place)?;
         }
-        Ok(Writable {
-            upper,
-            work,
-            copy_up: CopyUp::AttributesFirst,
-        })
+        self.run.mount(&*self.driver, stack, place, target)
     }
 }

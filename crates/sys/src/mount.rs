@@ -9,7 +9,7 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -204,6 +204,20 @@ impl Detached {
             .map_err(|e| Error::call("copy the mount at", path.display().to_string(), e))
     }
 
+    /// A second mount of an open directory (without mounts below it), which may be read-only.
+    pub fn copy_of_open(dir: BorrowedFd<'_>, read_only: bool) -> Result<Self> {
+        let flags = sys::OpenTreeFlags::OPEN_TREE_CLONE
+            | sys::OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | sys::OpenTreeFlags::AT_EMPTY_PATH;
+        let fd = sys::open_tree(dir, "", flags)
+            .map_err(|e| Error::call("copy the mount of", "an open directory", e))?;
+        if read_only {
+            set_read_only(fd.as_fd())
+                .map_err(|e| Error::call("make read-only", "the copy of a mount", e))?;
+        }
+        Ok(Self { fd })
+    }
+
     /// Gives the mount its place: the directory or file `name` beneath `dir`. The descriptor goes
     /// on naming the mount.
     pub fn attach(&self, dir: BorrowedFd<'_>, name: &Path) -> Result<()> {
@@ -231,6 +245,34 @@ impl Detached {
 impl AsFd for Detached {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// `mount_setattr(2)` (Linux 5.12), which neither rustix nor the C library has.
+fn set_read_only(mount: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the descriptor is open, the path is a C string, and the structure lives through the
+    // call and has the size that is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()
+            .raw_os_error()
+            .map_or(Errno::IO, Errno::from_raw_os_error)),
     }
 }
 
@@ -319,9 +361,25 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, path: &Path) -> std::result::Result<bo
         .contains(rustix::fs::StatxAttributes::MOUNT_ROOT))
 }
 
+/// The number of the mount that a descriptor lies in (Linux 5.8). Numbers are used again.
+pub fn id(file: BorrowedFd<'_>) -> std::result::Result<u64, Errno> {
+    let wanted = rustix::fs::StatxFlags::MNT_ID;
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, wanted)?;
+    let told = rustix::fs::StatxFlags::from_bits_retain(stat.stx_mask).contains(wanted);
+    if told {
+        Ok(stat.stx_mnt_id)
+    } else {
+        Err(Errno::NOSYS)
+    }
+}
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
+    /// Its number.
+    pub id: u64,
+    /// What of the file system is its root.
+    pub root: Box<Path>,
     /// Device of the file system, major and minor.
     pub device: (u32, u32),
     /// Where it is attached, as this process sees it.
@@ -338,12 +396,16 @@ pub fn table() -> std::io::Result<Vec<Mounted>> {
 
 fn parse_line(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|b| *b == b' ');
-    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
-    let (major, minor) = device.split_once(':')?;
-    let target = unescape(fields.nth(1)?);
+    let text = |field| std::str::from_utf8(field).ok();
+    let id = text(fields.next()?)?.parse().ok()?;
+    let (major, minor) = text(fields.nth(1)?)?.split_once(':')?;
+    let root = unescape(fields.next()?);
+    let target = unescape(fields.next()?);
     fields.find(|field| *field == b"-")?;
     let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
     Some(Mounted {
+        id,
+        root: Path::new(std::ffi::OsStr::from_bytes(&root)).into(),
         device: (major.parse().ok()?, minor.parse().ok()?),
         target: Path::new(std::ffi::OsStr::from_bytes(&target)).into(),
         filesystem,
@@ -385,6 +447,8 @@ mod tests {
     fn a_line_of_mountinfo_is_read() {
         let line = br"36 35 98:0 /mnt1 /mnt\0402\134 rw,noatime master:1 - ext3 /dev/root rw";
         let expected = Mounted {
+            id: 36,
+            root: Path::new("/mnt1").into(),
             device: (98, 0),
             target: Path::new(r"/mnt 2\").into(),
             filesystem: "ext3".to_owned(),

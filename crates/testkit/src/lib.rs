@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod registry;
+pub mod scene;
 pub mod seeds;
 pub mod tar;

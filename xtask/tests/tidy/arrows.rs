@@ -13,8 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("distribution", &["oci"]),
     ("store", &["oci", "sys"]),
     ("fill", &["oci", "sys", "tree"]),
-    ("snapshot", &["sys", "tree"]),
-    ("drivers", &["snapshot", "sys"]),
+    ("snapshot", &["oci", "sys", "tree"]),
+    ("drivers", &["oci", "snapshot", "sys"]),
     ("bridge", &[]),
     ("registry-client", &["distribution", "oci"]),
     (
@@ -31,10 +31,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "engine",
-        &["drivers", "oci", "registry-client", "store", "transfer"],
+        &[
+            "drivers",
+            "oci",
+            "registry-client",
+            "snapshot",
+            "store",
+            "transfer",
+        ],
     ),
     ("cli", &["engine", "oci"]),
-    ("testkit", &["oci"]),
+    ("testkit", &["erofs", "oci", "snapshot", "sys", "tree"]),
     ("xtask", &["oci"]),
 ];
 

@@ -4,29 +4,18 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use lapstrake_snapshot::{OpenFile, OverlayApi, Result, io};
 use lapstrake_sys::file::{self, FilesystemKind};
 use lapstrake_sys::mount::{Context, Restrictions};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::error::io;
-use super::survey::{OpenFile, Survey};
-use super::{Error, Result};
-
-/// How overlay takes its lower directories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OverlayApi {
-    /// One descriptor after the other (Linux 6.13).
-    Descriptors,
-    /// One path after the other (Linux 6.7).
-    Paths,
-    /// All in one string of a page (older).
-    OnePage,
-}
+use super::named;
+use super::survey::Survey;
 
 /// What a file system can be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct FileSystem {
     /// Its files can be mounted as they are; otherwise only through loop devices.
     pub backs_mounts: bool,
     /// Direct reads of its files work, at EROFS' block size.
@@ -43,7 +32,7 @@ pub struct Facts {
     /// EROFS knows the option `directio` (Linux 6.14).
     pub erofs_directio: bool,
     /// By `st_dev`, every file system that the files lie on.
-    pub places: BTreeMap<u64, Place>,
+    pub places: BTreeMap<u64, FileSystem>,
 }
 
 impl Facts {
@@ -51,24 +40,24 @@ impl Facts {
     pub fn probe(survey: &Survey) -> Result<Self> {
         let mut places = BTreeMap::new();
         for file in survey.layers().iter().flat_map(|layer| layer.files()) {
-            if let Entry::Vacant(entry) = places.entry(file.device) {
-                entry.insert(Place::probe(file)?);
+            if let Entry::Vacant(entry) = places.entry(file.device()) {
+                entry.insert(FileSystem::probe(file)?);
             }
         }
         Ok(Self {
-            overlay: overlay_api()?,
+            overlay: OverlayApi::probe()?,
             erofs_directio: erofs_directio()?,
             places,
         })
     }
 }
 
-impl Place {
+impl FileSystem {
     fn probe(file: &OpenFile) -> Result<Self> {
         Ok(Self {
             backs_mounts: backs_mounts(file)?,
             direct_reads: direct_reads(file)?,
-            kind: file::filesystem(file).map_err(io("find the file system of", &file.path))?,
+            kind: file::filesystem(file).map_err(io("find the file system of", file.path()))?,
         })
     }
 }
@@ -77,14 +66,11 @@ impl Place {
 /// any other file for its contents; but where a file cannot back a mount at all, the kernel asks
 /// for a block device before it looks.
 fn backs_mounts(file: &OpenFile) -> Result<bool> {
-    let named = |source| Error::Mount {
-        object: file.path.display().to_string(),
-        source,
-    };
-    let erofs = Context::open("erofs").map_err(named)?;
+    let failed = || named(file.path().display().to_string());
+    let erofs = Context::open("erofs").map_err(failed())?;
     erofs
         .string("source", file.descriptor_path())
-        .map_err(named)?;
+        .map_err(failed())?;
     match erofs.create(Restrictions {
         read_only: true,
         inert: true,
@@ -95,7 +81,7 @@ fn backs_mounts(file: &OpenFile) -> Result<bool> {
 }
 
 fn direct_reads(file: &OpenFile) -> Result<bool> {
-    let told = file::direct_alignment(file.as_fd()).map_err(io("stat", &file.path))?;
+    let told = file::direct_alignment(file.as_fd()).map_err(io("stat", file.path()))?;
     // Kernels that have the option `directio` all tell the alignment.
     let Some(alignment) = told else {
         return Ok(false);
@@ -107,35 +93,9 @@ fn direct_reads(file: &OpenFile) -> Result<bool> {
     Ok(file::try_direct_read(CWD, Path::new(&file.descriptor_path())).is_ok())
 }
 
-/// Overlay checks values when they are set, so asking needs no mount. Before 6.5 it took any name
-/// and judged later.
-fn overlay_api() -> Result<OverlayApi> {
-    let named = |source| Error::Mount {
-        object: "overlay".to_owned(),
-        source,
-    };
-    let overlay = Context::open("overlay").map_err(named)?;
-    if overlay.string("lapstrake-is-there-any-check", "1").is_ok() {
-        return Ok(OverlayApi::OnePage);
-    }
-    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .map_err(io("open", "/"))?;
-    if overlay.fd("lowerdir+", root.as_fd()).is_ok() {
-        return Ok(OverlayApi::Descriptors);
-    }
-    Ok(match overlay.string("lowerdir+", "/") {
-        Ok(()) => OverlayApi::Paths,
-        Err(_) => OverlayApi::OnePage,
-    })
-}
-
 fn erofs_directio() -> Result<bool> {
-    let named = |source| Error::Mount {
-        object: "erofs".to_owned(),
-        source,
-    };
     Ok(Context::open("erofs")
-        .map_err(named)?
+        .map_err(named("erofs"))?
         .flag("directio")
         .is_ok())
 }

@@ -4,80 +4,50 @@
 //! every index has the recorded digest. Files are mounted through the descriptors held here, so
 //! nothing can be put in their place between check and mount.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
+use lapstrake_oci::DiffId;
+use lapstrake_snapshot::{Error, Layer, OpenFile, Result, Shared, StoredFile, Value, io};
 use lapstrake_sys::{file, parallel};
-use rustix::fs::{FileType, Mode, OFlags};
 
-use super::error::io;
-use super::{Error, LayerFiles, Result};
+use super::plan::Backing;
 
 /// How much of an index is read ahead while the layer's data file is opened.
 const PREFETCH: u64 = 1 << 20;
 /// How much of an index is hashed at once.
 const PIECE: usize = 256 << 10;
 
-/// One open file.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    fd: OwnedFd,
-    pub(super) path: PathBuf,
-    pub(super) length: u64,
-    /// `st_dev` of the file system it lies on.
-    pub(super) device: u64,
-}
-
-impl OpenFile {
-    /// A path to the open file, for interfaces that take no descriptors.
-    pub(super) fn descriptor_path(&self) -> String {
-        format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd())
-    }
-
-    fn open(path: &Path, recorded: u64) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(io("open", path))?;
-        let stat = rustix::fs::fstat(&fd).map_err(io("stat", path))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::NotAFile {
-                path: path.to_owned(),
-            });
-        }
-        let length = u64::try_from(stat.st_size).map_err(|_| Error::NotAFile {
-            path: path.to_owned(),
-        })?;
-        if length != recorded {
-            return Err(Error::WrongSize {
-                path: path.to_owned(),
-                recorded,
-                found: length,
-            });
-        }
-        Ok(Self {
-            fd,
-            path: path.to_owned(),
-            length,
-            device: stat.st_dev,
-        })
-    }
-}
-
-impl AsFd for OpenFile {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
 /// The open files of one layer.
 #[derive(Debug)]
 pub(super) struct OpenLayer {
-    pub(super) index: OpenFile,
-    pub(super) data: Option<OpenFile>,
+    index: OpenFile,
+    data: Option<OpenFile>,
 }
 
 impl OpenLayer {
     pub(super) fn files(&self) -> impl Iterator<Item = &OpenFile> {
         std::iter::once(&self.index).chain(&self.data)
+    }
+
+    /// The layer's mount.
+    pub(super) fn shared(self, layer: DiffId, backing: Backing) -> Shared {
+        let value = |file| match backing {
+            Backing::File { .. } => Value::File(Arc::new(file)),
+            Backing::Loop(reads) => Value::Block(Arc::new(file), reads),
+        };
+        let mut options = vec![("source", value(self.index))];
+        options.extend(self.data.map(|data| ("device", value(data))));
+        // Or the kernel opens loop devices for writing, which they refuse.
+        options.push(("ro", Value::Flag));
+        if backing == (Backing::File { directio: true }) {
+            options.push(("directio", Value::Flag));
+        }
+        Shared {
+            layer,
+            filesystem: "erofs",
+            options,
+        }
     }
 }
 
@@ -89,14 +59,11 @@ pub struct Survey {
 
 impl Survey {
     /// Opens every file, checks its length, and reads the indexes against their digests.
-    pub fn of(layers: &[LayerFiles]) -> Result<Self> {
+    pub fn of(layers: &[&Layer]) -> Result<Self> {
         let layers = parallel::map(layers, |layer| {
-            let index = open_index(layer)?;
-            file::prefetch(index.as_fd(), PREFETCH).map_err(io("read ahead", &layer.index))?;
-            let data = match &layer.data {
-                Some(path) => Some(OpenFile::open(path, layer.data_len)?),
-                None => None,
-            };
+            let index = open_index(&layer.index)?;
+            file::prefetch(index.as_fd(), PREFETCH).map_err(io("read ahead", index.path()))?;
+            let data = layer.data.as_ref().map(OpenFile::open).transpose()?;
             check_index(&index, &layer.index_blake3)?;
             Ok(OpenLayer { index, data })
         })?;
@@ -106,14 +73,18 @@ impl Survey {
     pub(super) fn layers(&self) -> &[OpenLayer] {
         &self.layers
     }
+
+    pub(super) fn into_layers(self) -> Vec<OpenLayer> {
+        self.layers
+    }
 }
 
-fn open_index(layer: &LayerFiles) -> Result<OpenFile> {
+fn open_index(index: &StoredFile) -> Result<OpenFile> {
     let damaged = |why: String| Error::Index {
-        path: layer.index.clone(),
+        path: index.path.clone(),
         why,
     };
-    OpenFile::open(&layer.index, layer.index_len).map_err(|error| match error {
+    OpenFile::open(index).map_err(|error| match error {
         Error::WrongSize {
             recorded, found, ..
         } => damaged(format!(
@@ -128,9 +99,9 @@ fn open_index(layer: &LayerFiles) -> Result<OpenFile> {
 
 fn check_index(index: &OpenFile, recorded: &str) -> Result<()> {
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE.min(usize::try_from(index.length).unwrap_or(PIECE))];
+    let mut piece = vec![0; PIECE.min(usize::try_from(index.length()).unwrap_or(PIECE))];
     let mut at = 0;
-    while at < index.length {
+    while at < index.length() {
         match rustix::io::pread(index, &mut piece, at) {
             Ok(0) => break,
             Ok(read) => {
@@ -138,14 +109,14 @@ fn check_index(index: &OpenFile, recorded: &str) -> Result<()> {
                 at += read as u64;
             }
             Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(io("read", &index.path)(errno)),
+            Err(errno) => return Err(io("read", index.path())(errno)),
         }
     }
     if hasher.finalize().to_hex().as_str() == recorded {
         return Ok(());
     }
     Err(Error::Index {
-        path: index.path.clone(),
+        path: index.path().to_owned(),
         why: "is not what was recorded of it".to_owned(),
     })
 }
