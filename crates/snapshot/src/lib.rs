@@ -7,6 +7,8 @@
 //! It knows no Docker and no HTTP, and no layer's format: that is the drivers'.
 #![forbid(unsafe_code)]
 
+pub mod room;
+
 mod driver;
 mod layer;
 mod mounts;

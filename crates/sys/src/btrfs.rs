@@ -32,6 +32,15 @@ pub fn delete_subvolume(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> 
     unsafe { ioctl(dir, request) }
 }
 
+/// Commits what was done to the file system, and has the kernel free deleted subvolumes now rather
+/// than some seconds later.
+pub fn sync(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: SYNC takes no argument.
+    let request = unsafe { NoArg::<SYNC>::new() };
+    // SAFETY: as above.
+    unsafe { ioctl(dir, request) }
+}
+
 /// Whether `inode` is that of a subvolume's root directory.
 pub fn is_subvolume_root(inode: u64) -> bool {
     inode == FIRST_FREE_OBJECT
@@ -138,6 +147,7 @@ const STATUS_ON: u64 = 1;
 const LIMIT_REFERRED: u64 = 1;
 const ENABLE: u64 = 1;
 
+const SYNC: Opcode = 0x9408;
 const SUBVOL_CREATE: Opcode = 0x5000_940E;
 const SNAP_DESTROY: Opcode = 0x5000_940F;
 const TREE_SEARCH: Opcode = 0xD000_9411;

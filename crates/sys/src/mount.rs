@@ -352,6 +352,13 @@ pub fn unmount(target: &Path, how: Unmount) -> Result<()> {
     sys::unmount(target, flags).map_err(|e| Error::call("unmount", target.display().to_string(), e))
 }
 
+/// Moves the mount at `from` to the directory `to`. The mount that `from` lies in must not be shared.
+pub fn move_mount(from: &Path, to: &Path) -> Result<()> {
+    let flags = sys::MoveMountFlags::empty();
+    sys::move_mount(CWD, from, CWD, to, flags)
+        .map_err(|e| Error::call("move a mount to", to.display().to_string(), e))
+}
+
 /// Whether `path` is where a mount is attached (rather than an ordinary directory).
 pub fn is_mount_root(dir: BorrowedFd<'_>, path: &Path) -> std::result::Result<bool, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;

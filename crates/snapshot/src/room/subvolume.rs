@@ -1,0 +1,79 @@
+//! Rooms that are btrfs subvolumes, counted by the subvolume's quota group.
+//!
+//! Bytes are counted as of the last transaction (btrfs commits one every 30 s, or at a sync), but
+//! writes are held to the limit at once. Inodes are not counted. Quota groups are turned on, for
+//! the whole file system, when the first room with a limit is made.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use lapstrake_sys::btrfs;
+use rustix::io::Errno;
+
+use super::error::io;
+use super::shelf::Held;
+use super::{Counted, Limit, Result, Usage};
+
+/// Makes the room `name` in `dir`.
+pub(super) fn create(dir: &Held, name: &OsStr) -> Result<()> {
+    let path = dir.path().join(name);
+    btrfs::create_subvolume(dir.as_fd(), name).map_err(io("create subvolume", path))
+}
+
+/// Holds the room to a limit on bytes.
+pub(super) fn set_limit(room: &Held, bytes: Option<u64>) -> Result<()> {
+    let fd = room.as_fd();
+    let path = room.path();
+    if !btrfs::quota_is_on(fd).map_err(io("ask for quota groups at", path))? {
+        if bytes.is_none() {
+            return Ok(());
+        }
+        btrfs::enable_quota(fd).map_err(io("turn on quota groups at", path))?;
+    }
+    let subvolume = id(fd, path)?;
+    btrfs::set_limit(fd, subvolume, bytes).map_err(io("limit subvolume", path))
+}
+
+/// What the room uses; `None` if that is not counted.
+pub(super) fn usage(room: &Held) -> Result<Option<Usage>> {
+    let fd = room.as_fd();
+    let subvolume = id(fd, room.path())?;
+    let quota = btrfs::quota(fd, subvolume).map_err(io("look up the quota of", room.path()))?;
+    Ok(quota.map(|quota| Usage {
+        bytes: quota.bytes,
+        inodes: None,
+        limit: Limit {
+            bytes: quota.bytes_max,
+            inodes: None,
+        },
+        counted: Counted::Always,
+    }))
+}
+
+/// Deletes the subvolume `name` of `dir`. `false` if there are subvolumes in it, which must go
+/// first. Returns its number too, whose quota group can be removed when the kernel has freed it.
+pub(super) fn delete(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Option<u64>> {
+    let room = std::fs::File::open(path).map_err(io("open", path))?;
+    let subvolume = id(room.as_fd(), path)?;
+    drop(room);
+    match btrfs::delete_subvolume(dir, name) {
+        Ok(()) => Ok(Some(subvolume)),
+        Err(Errno::NOTEMPTY) => Ok(None),
+        Err(errno) => Err(io("delete subvolume", path)(errno)),
+    }
+}
+
+/// Removes the quota group of a deleted subvolume. `false` while the kernel needs it.
+pub(super) fn forget(dir: BorrowedFd<'_>, subvolume: u64, path: &Path) -> Result<bool> {
+    match btrfs::remove_group(dir, subvolume) {
+        // Quotas may be off by now, or the kernel removed it.
+        Ok(()) | Err(Errno::NOENT | Errno::NOTCONN) => Ok(true),
+        Err(Errno::BUSY) => Ok(false),
+        Err(errno) => Err(io("remove a quota group at", path)(errno)),
+    }
+}
+
+fn id(fd: BorrowedFd<'_>, path: &Path) -> Result<u64> {
+    btrfs::subvolume_id(fd).map_err(io("ask for the subvolume of", path))
+}
