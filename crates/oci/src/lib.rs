@@ -25,7 +25,7 @@ pub mod reference;
 pub use chain::{ChainId, chain_ids};
 pub use config::Config;
 pub use descriptor::Descriptor;
-pub use digest::{Algorithm, DiffId, Digest, Hasher};
+pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use document::Document;
 pub use error::{Class, Error};
 pub use image::{Image, ImageLayer};

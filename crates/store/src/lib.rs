@@ -27,6 +27,7 @@ mod disk;
 mod error;
 mod format;
 mod index;
+mod object;
 mod owner;
 mod stage;
 mod state;
@@ -35,9 +36,10 @@ pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
 pub use index::{IndexStamp, Indexes};
+pub use object::{Object, ObjectError};
 pub use owner::{Holder, Patience};
 pub use stage::{LayerStage, StagedLayer};
-pub use state::{ImageRecord, LayerRecord, LayerState, Source, State};
+pub use state::{ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State};
 
 use crate::owner::{Before, Owner};
 
@@ -234,11 +236,15 @@ mod tests {
             manifest: digest.clone(),
             config: digest.clone(),
         };
+        let lineage = Lineage {
+            index: None,
+            layers: &[],
+        };
         let put = |store: &Store| {
             store
                 .content
                 .put_blob(b"x", &digest, Durability::HasSource)?;
-            store.state().set_image(&image)
+            store.state().set_image(&image, &lineage)
         };
         assert!(put(&reader).is_err());
         put(&owner).unwrap();
@@ -247,7 +253,7 @@ mod tests {
             std::slice::from_ref(&image)
         );
         assert_eq!(reader.content.read_blob(&digest, 10).unwrap(), b"x");
-        assert!(reader.state().set_image(&image).is_err());
+        assert!(reader.state().set_image(&image, &lineage).is_err());
         assert!(reader.content.stage_layer().is_err());
         assert_eq!(
             (owner.access(), reader.access()),

@@ -4,6 +4,7 @@
 //! crash together with the content that they speak of (WAL without a sync); *proved* ones are
 //! synced, after their content was.
 
+mod edge;
 mod image;
 mod layer;
 mod row;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::disk::{Commit, Disk, ReadOnlyDisk};
 use crate::error::{Error, Result, io_error};
 
+pub use edge::{Lineage, Parent};
 pub use image::ImageRecord;
 pub use layer::{LayerRecord, LayerState, Source};
 

@@ -10,7 +10,7 @@ use lapstrake_oci::{
     bounds,
 };
 use lapstrake_registry_client::Client;
-use lapstrake_store::{Durability, ImageRecord, LayerState, Source, Store};
+use lapstrake_store::{Durability, ImageRecord, LayerState, Lineage, Source, Store};
 use tokio::task::JoinSet;
 
 use crate::check::settle_layer;
@@ -110,6 +110,8 @@ pub async fn pull(
         manifest: manifest.clone(),
         config: image.manifest().value().config.digest.clone(),
     };
+    let diff_ids: Vec<_> = image.layers().map(|layer| layer.diff_id.clone()).collect();
+    let index_digest = index.as_ref().map(|(digest, _)| digest.clone());
     let documents: Vec<(Digest, Arc<[u8]>)> = index
         .map(|(digest, index)| (digest, Arc::clone(index.raw())))
         .into_iter()
@@ -119,19 +121,22 @@ pub async fn pull(
         ])
         .collect();
     let names: Vec<_> = documents.iter().map(|(digest, _)| digest.clone()).collect();
-    let (at, named) = (Arc::clone(store), record.clone());
+    let (at, named, layers) = (Arc::clone(store), record.clone(), diff_ids.clone());
     blocking(move || {
         for (digest, bytes) in &documents {
             at.content.put_blob(bytes, digest, Durability::HasSource)?;
         }
-        at.state().set_image(&named)
+        let lineage = Lineage {
+            index: index_digest.as_ref(),
+            layers: &layers,
+        };
+        at.state().set_image(&named, &lineage)
     })
     .await??;
     let ready = Instant::now();
     tell(Event::Ready);
 
     let at = Arc::clone(store);
-    let diff_ids: Vec<_> = image.layers().map(|layer| layer.diff_id.clone()).collect();
     let tar_bytes = blocking(move || prove(&at, &diff_ids, &names)).await??;
     tell(Event::Durable);
     Ok(Pulled {

@@ -7,11 +7,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{image, layer};
+use super::{edge, image, layer};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
-const STEPS: &[&[&str]] = &[&[image::TABLES_1, layer::TABLES_1]];
+const STEPS: &[&[&str]] = &[
+    &[image::TABLES_1, layer::TABLES_1],
+    &[image::TABLES_2, edge::TABLES_2],
+];
 
 /// Brings a database to the version that this program knows.
 pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {

@@ -1,0 +1,218 @@
+//! Edges: what keeps what alive, written down when it is published, so that nobody who wants to
+//! know has to read documents.
+//!
+//! ```text
+//! name ─ target ─> index ─ manifest ─> manifest ─ config ─> config
+//! writable layer ─ image ─────────────────┘  └─── layer ─> layer
+//!              └─── layer ────────────────────────────────────┘
+//! ```
+//!
+//! An edge is there before the name or the writable layer that leads to it, or comes with it in one
+//! commit; those of a document that is gone go with it.
+
+use rusqlite::{Connection, params};
+
+use lapstrake_oci::{DiffId, Digest};
+
+use super::State;
+use super::image::ImageRecord;
+use super::row::parsed;
+use crate::disk::Commit;
+use crate::error::{Error, Result};
+use crate::object::Object;
+
+/// Schema 2.
+pub(super) const TABLES_2: &str = "
+CREATE TABLE edge (
+    parent TEXT NOT NULL,
+    role   TEXT NOT NULL,
+    child  TEXT NOT NULL,
+    PRIMARY KEY (parent, child, role)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX edge_child ON edge (child);
+";
+
+/// What the documents of an image refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lineage<'a> {
+    /// The index that led to the manifest, if one did.
+    pub index: Option<&'a Digest>,
+    /// The layers of the image.
+    pub layers: &'a [DiffId],
+}
+
+/// Whose claim an edge is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Parent {
+    /// A document.
+    Object(Object),
+    /// A writable layer, by its name.
+    Writable(String),
+}
+
+impl State {
+    /// Records that a writable layer lies on an image, which then stays. Claim the image's objects
+    /// before you look the image up, until this is done ([`crate::Store::claim`]).
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn hold(&mut self, writable: &str, image: &ImageRecord, layers: &[DiffId]) -> Result<()> {
+        self.commit("record a writable layer", Commit::Synced, |db, _boot| {
+            hold(db, writable, image, layers)
+        })
+    }
+
+    /// Records that a writable layer is gone.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn release(&mut self, writable: &str) -> Result<()> {
+        self.commit("forget a writable layer", Commit::Lazy, |db, _boot| {
+            release(db, writable)
+        })
+    }
+
+    /// The writable layers that lie on an image.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn holders(&self, manifest: &Digest) -> Result<Vec<String>> {
+        let read = || {
+            self.db
+                .prepare_cached(
+                    "SELECT substr(parent, 10) FROM edge WHERE child = ?1 AND role = 'image'
+                     ORDER BY parent",
+                )?
+                .query_map(params![blob(manifest)], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "look up writable layers",
+            source,
+        })
+    }
+
+    /// Every edge.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn edges(&self) -> Result<Vec<(Parent, Object)>> {
+        let read = || {
+            self.db
+                .prepare_cached("SELECT parent, child FROM edge")?
+                .query_map([], |row| {
+                    let parent: String = row.get(0)?;
+                    let parent = match parent.strip_prefix(WRITABLE) {
+                        Some(name) => Parent::Writable(name.to_owned()),
+                        None => Parent::Object(parsed(row, 0)?),
+                    };
+                    Ok((parent, parsed(row, 1)?))
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list what keeps what alive",
+            source,
+        })
+    }
+}
+
+/// Names begin after this in the column `parent`.
+const WRITABLE: &str = "writable ";
+
+fn blob(digest: &Digest) -> String {
+    format!("blob {digest}")
+}
+
+fn layer(id: &DiffId) -> String {
+    format!("layer {id}")
+}
+
+fn add(db: &Connection, parent: &str, role: &str, child: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO edge VALUES (?1, ?2, ?3)")?
+        .execute(params![parent, role, child])
+        .map(drop)
+}
+
+/// Writes the edges of an image's documents.
+pub(super) fn link(
+    db: &Connection,
+    image: &ImageRecord,
+    lineage: &Lineage<'_>,
+) -> rusqlite::Result<()> {
+    let manifest = blob(&image.manifest);
+    if let Some(index) = lineage.index {
+        add(db, &blob(index), "manifest", &manifest)?;
+    }
+    add(db, &manifest, "config", &blob(&image.config))?;
+    for id in lineage.layers {
+        add(db, &manifest, "layer", &layer(id))?;
+    }
+    Ok(())
+}
+
+/// For those who keep writable layers' records: the edges, in the commit that makes the record.
+pub(super) fn hold(
+    db: &Connection,
+    writable: &str,
+    image: &ImageRecord,
+    layers: &[DiffId],
+) -> rusqlite::Result<()> {
+    let parent = format!("{WRITABLE}{writable}");
+    add(db, &parent, "image", &blob(&image.manifest))?;
+    for id in layers {
+        add(db, &parent, "layer", &layer(id))?;
+    }
+    Ok(())
+}
+
+/// For those who keep writable layers' records: takes the edges away with the record.
+pub(super) fn release(db: &Connection, writable: &str) -> rusqlite::Result<()> {
+    db.execute(
+        "DELETE FROM edge WHERE parent = ?1",
+        params![format!("{WRITABLE}{writable}")],
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lapstrake_oci::Algorithm;
+
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_writable_layer_holds_its_image_until_it_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
+        let digest = |text: &str| Algorithm::Sha256.digest(text.as_bytes());
+        let image = ImageRecord {
+            reference: "docker.io/library/x:latest".to_owned(),
+            manifest: digest("manifest"),
+            config: digest("config"),
+        };
+        let layers = [DiffId(digest("layer"))];
+        for name in ["one", "two words"] {
+            state.hold(name, &image, &layers).unwrap();
+        }
+        assert_eq!(
+            state.holders(&image.manifest).unwrap(),
+            ["one", "two words"]
+        );
+        state.release("one").unwrap();
+        let parent = || Parent::Writable("two words".to_owned());
+        let mut edges = state.edges().unwrap();
+        edges.sort();
+        assert_eq!(
+            edges,
+            [
+                (parent(), Object::Blob(image.manifest.clone())),
+                (parent(), Object::Layer(layers[0].clone())),
+            ]
+        );
+    }
+}
