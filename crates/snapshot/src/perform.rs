@@ -35,6 +35,7 @@ pub(crate) fn perform(
     locked: &Locked<'_>,
     driver: &str,
     mounts: &Mounts,
+    place: Option<&Path>,
     target: &Path,
 ) -> Result<Mounted> {
     if mount::is_mount_root(CWD, target).map_err(io("stat", target))? {
@@ -63,6 +64,7 @@ pub(crate) fn perform(
         mounts: mounts.shared.iter().map(|s| name(&s.layer)).collect(),
         layers: mounts.layers.clone(),
         source: std::path::PathBuf::new(),
+        place: place.map(Path::to_owned).unwrap_or_default(),
         target: target.to_owned(),
     };
     let root = match &mounts.root {

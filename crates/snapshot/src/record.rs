@@ -90,11 +90,13 @@ pub(crate) struct Record {
     pub(crate) layers: Vec<DiffId>,
     /// What is bound there; empty for an overlay.
     pub(crate) source: PathBuf,
+    /// The writable layer's place; empty for a root that is read-only.
+    pub(crate) place: PathBuf,
     /// Where it was mounted.
     pub(crate) target: PathBuf,
 }
 
-const VERSION: &str = "lapstrake root 2";
+const VERSION: &str = "lapstrake root 3";
 const END: &[u8] = b"end";
 
 impl Record {
@@ -112,7 +114,7 @@ impl Record {
         }
         let mut bytes = text.into_bytes();
         bytes.extend(b"paths\0");
-        for path in [&self.source, &self.target] {
+        for path in [&self.source, &self.place, &self.target] {
             bytes.extend(path.as_os_str().as_bytes());
             bytes.push(0);
         }
@@ -129,7 +131,7 @@ impl Record {
                 parts.next()?.to_vec(),
             )))
         };
-        let (source, target) = (path()?, path()?);
+        let (source, place, target) = (path()?, path()?, path()?);
         if parts.next()? != END || parts.next().is_some() {
             return None;
         }
@@ -143,6 +145,7 @@ impl Record {
             mounts: Vec::new(),
             layers: Vec::new(),
             source,
+            place,
             target,
         };
         for line in lines {
@@ -169,6 +172,7 @@ mod tests {
             mounts: vec!["aa".to_owned(), "bb".to_owned()],
             layers: vec![DiffId(Algorithm::Sha256.digest(b"a"))],
             source: PathBuf::new(),
+            place: "/place".into(),
             target: target.into(),
         }
     }

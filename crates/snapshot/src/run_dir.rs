@@ -80,7 +80,7 @@ impl RunDir {
             let _in_use = self.guard(File::lock_shared)?;
             let mounts = driver.mounts(stack, place)?;
             let locked = self.lock()?;
-            perform::perform(&locked, driver.name(), &mounts, target).inspect_err(|_| {
+            perform::perform(&locked, driver.name(), &mounts, place, target).inspect_err(|_| {
                 // The first error is the one to tell; what this leaves, the next sweep finds.
                 drop(locked.sweep());
             })
@@ -116,6 +116,11 @@ impl RunDir {
     /// The layers that mounted roots use, whatever their driver, as of now.
     pub fn in_use(&self) -> Result<BTreeSet<DiffId>> {
         Ok(self.lock()?.users()?.layers)
+    }
+
+    /// The places of the writable layers that mounted roots use, as of now.
+    pub fn places_in_use(&self) -> Result<BTreeSet<PathBuf>> {
+        Ok(self.lock()?.users()?.places)
     }
 
     /// Waits until no root is being made, and lets none be made while the answer is held: what is
@@ -156,6 +161,11 @@ impl Quiet<'_> {
     /// The layers that mounted roots use. There will be no more of them while this is held.
     pub fn in_use(&self) -> Result<BTreeSet<DiffId>> {
         self.run.in_use()
+    }
+
+    /// The places of writable layers that mounted roots use. There will be no more of them either.
+    pub fn places_in_use(&self) -> Result<BTreeSet<PathBuf>> {
+        self.run.places_in_use()
     }
 }
 
@@ -358,10 +368,12 @@ impl Locked<'_> {
                 (Some(record), _) if record.namespace != self.namespace => {
                     users.elsewhere.extend(record.mounts);
                     users.layers.extend(record.layers);
+                    users.places.insert(record.place);
                 }
                 (Some(record), Some(key)) if key.lives(&record, &table) => {
                     users.here.extend(record.mounts);
                     users.layers.extend(record.layers);
+                    users.places.insert(record.place);
                 }
                 // Its root is gone, or its writer died before the root was there.
                 _ => {
@@ -389,6 +401,8 @@ struct Users {
     elsewhere: BTreeSet<String>,
     /// Layers that any root uses.
     layers: BTreeSet<DiffId>,
+    /// Places of writable layers, and the empty path for roots that are read-only.
+    places: BTreeSet<PathBuf>,
 }
 
 fn namespace() -> Result<u64> {
