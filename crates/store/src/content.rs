@@ -1,7 +1,9 @@
 //! Content: blobs and layers, immutable and named by their digest.
 //!
-//! A published name never changes its bytes, so reading needs no lock. Removal is not here yet.
+//! A published name never changes its bytes, so reading needs no lock. Who removes one moves it
+//! to the trash, after its records are gone ([`crate::Collection`]).
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +14,9 @@ use lapstrake_sys::publish::{Published, StagedFile};
 use crate::HostId;
 use crate::disk::{Disk, ReadOnlyDisk, make_dirs, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
+use crate::object::Object;
 use crate::stage::{self, LayerStage};
+use crate::trash;
 
 /// Whether bytes must be on disk before their name appears (invariant 2 of the design).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +72,13 @@ impl Content {
             &dir.join("blobs"),
             &dir.join("layers"),
             &dir.join("trash"),
+            &dir.join("quarantine"),
             &tmp,
         ] {
             make_dirs_synced(&*disk, needed)?;
         }
         crate::format::ensure(&*disk, dir, "lapstrake-content")?;
-        stage::sweep(&*disk, &tmp)?;
+        stage::sweep(&*disk, &tmp, &dir.join("trash"))?;
         Ok(Self {
             disk,
             dir: dir.to_owned(),
@@ -202,17 +207,42 @@ impl Content {
     /// Moves a layer that turned out to be damaged out of sight, keeping its bytes for a look.
     ///
     /// # Errors
-    /// If the file system refuses.
+    /// If the file system refuses, or the layer is gone.
     pub fn quarantine_layer(&self, id: &DiffId) -> Result<PathBuf> {
         let from = self.sharded("layers", &id.0);
-        let to = self
-            .dir
-            .join("trash")
-            .join(format!("{}-{}", id.0.hex(), stage::unique_name()));
-        self.disk
-            .rename_new(&from, &to)
-            .map_err(io_error("move aside", &from))?;
-        Ok(to)
+        let to = trash::move_aside(&*self.disk, &from, &self.dir.join("quarantine"))?;
+        to.ok_or_else(|| Error::Missing(id.0.clone()))
+    }
+
+    /// Where an object is, or would be: a file or a directory.
+    pub(crate) fn path(&self, object: &Object) -> PathBuf {
+        match object {
+            Object::Blob(digest) => self.sharded("blobs", digest),
+            Object::Layer(DiffId(digest)) => self.sharded("layers", digest),
+        }
+    }
+
+    /// Every object that is here.
+    pub(crate) fn objects(&self) -> Result<BTreeSet<Object>> {
+        let mut objects = BTreeSet::new();
+        objects.extend(self.digests("blobs")?.into_iter().map(Object::Blob));
+        let layers = self.digests("layers")?.into_iter().map(DiffId);
+        objects.extend(layers.map(Object::Layer));
+        Ok(objects)
+    }
+
+    fn digests(&self, kind: &str) -> Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        let dir = self.dir.join(kind);
+        for algorithm in names(&dir)? {
+            let dir = dir.join(&algorithm);
+            for shard in names(&dir)? {
+                let hexes = names(&dir.join(shard))?.into_iter();
+                // What isn't named by a digest is not ours.
+                digests.extend(hexes.filter_map(|hex| format!("{algorithm}:{hex}").parse().ok()));
+            }
+        }
+        Ok(digests)
     }
 
     pub(crate) fn publish_layer(&self, staged: &Path, id: &DiffId) -> Result<Published> {
@@ -243,6 +273,21 @@ impl Content {
         }
         Ok(())
     }
+}
+
+/// Names in a directory that are text; none if it is not there.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error("list", dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io_error("list", dir))?;
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

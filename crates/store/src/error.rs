@@ -52,6 +52,15 @@ pub enum Error {
     /// There is no store to read.
     #[error("there is no store at {}: pull an image first", .0.display())]
     NoStore(PathBuf),
+    /// An image whose edges an older version did not write down.
+    #[error("what image {0} refers to is not written down yet, so nothing can be removed")]
+    Unlinked(String),
+    /// What a crash left could not be swept, so that nothing new can be told from it.
+    #[error("cannot sweep what an earlier process left in the store: {0}")]
+    NotSwept(String),
+    /// The system has no thread to give.
+    #[error("cannot start a thread: {0}")]
+    NoThread(io::Error),
     /// A store made by a newer version, or not a store at all.
     #[error("{} cannot be used: {why}", path.display())]
     Format {
@@ -103,14 +112,16 @@ impl Error {
             Self::Mismatch { .. } | Self::LayerMismatch { .. } | Self::Damaged(_) => {
                 Class::DataLoss
             }
-            Self::Format { .. } | Self::InUse { .. } => Class::FailedPrecondition,
+            Self::Format { .. } | Self::InUse { .. } | Self::Unlinked(_) => {
+                Class::FailedPrecondition
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Class::ResourceExhausted
                 }
                 _ => Class::Internal,
             },
-            Self::Database { .. } => Class::Internal,
+            Self::Database { .. } | Self::NotSwept(_) | Self::NoThread(_) => Class::Internal,
         }
     }
 }

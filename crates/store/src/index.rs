@@ -83,6 +83,27 @@ impl Indexes {
         })
     }
 
+    /// Removes a layer's index, if there is one.
+    pub(crate) fn remove(&self, id: &DiffId) -> Result<()> {
+        self.remove_name(id.0.hex())
+    }
+
+    /// Removes a file of this directory, if it is there.
+    pub(crate) fn remove_name(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Names of the files here, finished and unfinished.
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        crate::content::names(&self.dir)
+    }
+
     /// Whether a layer's index is there and is what was recorded.
     ///
     /// # Errors

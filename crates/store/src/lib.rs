@@ -7,7 +7,9 @@
 //!          blobs/<algorithm>/<ab>/<hex>
 //!          layers/<algorithm>/<ab>/<hex>/{data,skeleton,spans}
 //!          tmp/<host>/  what is being written           -> stage
-//!          trash/
+//!          leases/<host>/  what is kept until a time    -> lease
+//!          trash/       what is being removed           -> trash
+//!          quarantine/  what was found damaged
 //! <root>/state/     mutable, this host's alone
 //!          owner        who may change the store        -> owner
 //!          state.db                                     -> state
@@ -19,32 +21,54 @@
 //! published and *proved* once it is known to be on disk; until then a crash may take it back, so
 //! only content that has a recorded source is published unproved.
 //!
+//! Removal: threads claim what they rely on (-> claims), a collection spares that (-> collect), and
+//! what a dead owner left is found by the next one (-> sweep, janitor).
+//!
 //! Left out: what the bytes mean. The store knows no tar, no HTTP and no Docker.
 #![forbid(unsafe_code)]
 
+mod claims;
+mod collect;
 mod content;
 mod disk;
 mod error;
 mod format;
 mod index;
+mod janitor;
+mod lease;
 mod object;
 mod owner;
+mod shared;
 mod stage;
 mod state;
+mod sweep;
+mod trash;
+mod usage;
 
+pub use claims::Claim;
+pub use collect::{Collected, Collection, Inventory, Name, Plan, Victim, plan};
 pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
 pub use index::{IndexStamp, Indexes};
+pub use lease::Lease;
 pub use object::{Object, ObjectError};
 pub use owner::{Holder, Patience};
 pub use stage::{LayerStage, StagedLayer};
 pub use state::{ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State};
-
-use crate::owner::{Before, Owner};
+pub use sweep::Swept;
+pub use usage::{FileUse, freed};
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use crate::claims::Claims;
+use crate::janitor::Janitor;
+use crate::lease::Leases;
+use crate::owner::{Before, Owner};
+use crate::shared::Shared;
+use crate::trash::Trash;
 
 /// A host's name for its own corner of a shared store: letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +116,8 @@ pub struct Store {
     pub content: Content,
     /// The indexes built on this host.
     pub indexes: Indexes,
-    state: Mutex<State>,
+    shared: Arc<Shared>,
+    janitor: Janitor,
     root: PathBuf,
     /// The last field: others must be gone before another process can become the owner.
     owner: Option<Owner>,
@@ -142,14 +167,44 @@ impl Store {
         format::ensure(&*disk, &state_dir, "lapstrake-state")?;
         let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
         let indexes = Indexes::open(Arc::clone(&disk), &state_dir)?;
-        let state = State::open(disk, &state_dir.join("state.db"), boot_id)?;
-        Ok(Self {
+        let mut state = State::open(Arc::clone(&disk), &state_dir.join("state.db"), boot_id)?;
+        if state.is_new() && !content.objects()?.is_empty() {
+            state.keep_strays(true)?;
+        }
+        let store = Self::of(disk, content, indexes, state, place, Some(owner));
+        if store.may_hold_remains() {
+            store.janitor.sweep()?;
+        } else if !store.shared.trash.is_empty()? {
+            store.janitor.empty_trash()?;
+        }
+        Ok(store)
+    }
+
+    fn of(
+        disk: Arc<dyn Disk>,
+        content: Content,
+        indexes: Indexes,
+        state: State,
+        place: Place<'_>,
+        owner: Option<Owner>,
+    ) -> Self {
+        let content_dir = place.root.join("content");
+        let shared = Arc::new(Shared {
+            content: content.clone(),
+            indexes: indexes.clone(),
+            state: Mutex::new(state),
+            claims: Arc::new(Claims::default()),
+            leases: Leases::of(Arc::clone(&disk), &content_dir, place.host),
+            trash: Trash::at(disk, content_dir.join("trash")),
+        });
+        Self {
             content,
             indexes,
-            state: Mutex::new(state),
-            root: root.to_owned(),
-            owner: Some(owner),
-        })
+            janitor: Janitor::new(Arc::clone(&shared)),
+            shared,
+            root: place.root.to_owned(),
+            owner,
+        }
     }
 
     /// Opens a store to read it, beside an owner if there is one. Whatever would change it is
@@ -158,20 +213,14 @@ impl Store {
     /// # Errors
     /// If there is no store, or one of a format that this version doesn't know.
     pub fn open_read_only(place: Place<'_>) -> Result<Self> {
-        let Place {
-            root,
-            host,
-            boot_id,
-        } = place;
+        let root = place.root;
         let state_dir = root.join("state");
         format::check_readable(root, &state_dir, "lapstrake-state")?;
-        Ok(Self {
-            content: Content::open_read_only(root, &root.join("content"), host)?,
-            indexes: Indexes::open_read_only(&state_dir),
-            state: Mutex::new(State::open_read_only(&state_dir.join("state.db"), boot_id)?),
-            root: root.to_owned(),
-            owner: None,
-        })
+        let content = Content::open_read_only(root, &root.join("content"), place.host)?;
+        let indexes = Indexes::open_read_only(&state_dir);
+        let state = State::open_read_only(&state_dir.join("state.db"), place.boot_id)?;
+        let disk = Arc::new(disk::ReadOnlyDisk);
+        Ok(Self::of(disk, content, indexes, state, place, None))
     }
 
     /// What this process may do.
@@ -192,7 +241,58 @@ impl Store {
 
     /// Tags and layer records, for one thread at a time. Don't hold it while doing anything long.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state()
+    }
+
+    /// Claims objects: until the claim is dropped, nothing removes them. Claim what you are about
+    /// to refer to, then look whether it is there. Don't hold [`Store::state`] while claiming.
+    pub fn claim(&self, objects: impl IntoIterator<Item = Object>) -> Claim {
+        self.shared.claims.claim(objects)
+    }
+
+    /// Takes a lease on objects, and waits until it is on disk: for whoever publishes them. When it
+    /// returns, what a crash left of any of them is out of the way.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn lease(&self, objects: &[Object], expires: SystemTime) -> Result<Lease> {
+        let claim = self.claim(objects.iter().cloned());
+        self.janitor.make_room(objects)?;
+        (self.shared.leases).take(claim, objects.to_vec(), expires)
+    }
+
+    /// Begins a collection, when the one that may be running is over.
+    pub fn collect(&self) -> Collection<'_> {
+        Collection::begin(&self.shared)
+    }
+
+    /// Removes what lies in the trash, and waits until that is done.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn empty_trash(&self) -> Result<()> {
+        self.shared.trash.empty(&|| false).map(drop)
+    }
+
+    /// Removes what lies in the trash while nobody waits.
+    ///
+    /// # Errors
+    /// If there is no thread to do it.
+    pub fn empty_trash_in_background(&self) -> Result<()> {
+        self.janitor.empty_trash()
+    }
+
+    /// Sweeps what an earlier owner may have left, waits until that is done, and says what was found.
+    /// Opening a store does the same in the background if there may be something. Nothing may be
+    /// in the middle of a publication.
+    ///
+    /// # Errors
+    /// If the state database or the file system refuses.
+    pub fn sweep(&self) -> Result<Swept> {
+        self.janitor.wait();
+        let swept = sweep::sweep(&self.shared)?;
+        self.janitor.learn(&swept);
+        Ok(swept)
     }
 
     /// Where the store is.
@@ -203,7 +303,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(owner) = &self.owner {
+        self.janitor.finish();
+        if let Some(owner) = &self.owner
+            && self.janitor.is_done()
+        {
             owner.is_orderly();
         }
     }

@@ -20,6 +20,7 @@ use lapstrake_sys::publish;
 use crate::content::{Content, LayerFiles};
 use crate::disk::{Disk, remove_tree};
 use crate::error::{Error, Result, io_error};
+use crate::trash::move_aside;
 
 /// Large enough that the cost of a system call does not matter, small enough to stay in cache.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -90,16 +91,13 @@ fn lock_dir(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Removes what dead writers left in `tmp`.
-pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path) -> Result<()> {
-    let entries = std::fs::read_dir(tmp).map_err(io_error("list", tmp))?;
-    for entry in entries {
-        let entry = entry.map_err(io_error("list", tmp))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(io_error("look at", &path))?;
+/// Moves what dead writers left in `tmp` to the trash.
+pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path, trash: &Path) -> Result<()> {
+    for name in crate::content::names(tmp)? {
+        let path = tmp.join(name);
         // What is not a directory is a named stage of a single file (no O_TMPFILE here): it is
         // written in one go.
-        let _lock = if kind.is_dir() {
+        let _lock = if path.is_dir() {
             match lock_dir(&path)? {
                 Some(lock) => Some(lock),
                 None => continue,
@@ -107,7 +105,7 @@ pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path) -> Result<()> {
         } else {
             None
         };
-        remove_tree(disk, &path).map_err(io_error("sweep", &path))?;
+        move_aside(disk, &path, trash)?;
     }
     Ok(())
 }

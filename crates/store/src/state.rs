@@ -7,6 +7,7 @@
 mod edge;
 mod image;
 mod layer;
+mod note;
 mod row;
 mod schema;
 
@@ -30,6 +31,7 @@ pub struct State {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     boot_id: String,
+    is_new: bool,
 }
 
 impl State {
@@ -40,7 +42,7 @@ impl State {
             .map_err(fail("set a timeout"))?;
         db.pragma_update(None, "journal_mode", "WAL")
             .map_err(fail("turn on WAL"))?;
-        schema::migrate(&mut db, path)?;
+        let is_new = schema::migrate(&mut db, path)?;
         disk.committed(path, Commit::Synced)
             .map_err(io_error("commit to", path))?;
         Ok(Self {
@@ -48,7 +50,13 @@ impl State {
             disk,
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
+            is_new,
         })
+    }
+
+    /// Whether there was no database before this one was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Opens the database to read it, beside an owner.
@@ -64,6 +72,7 @@ impl State {
             disk: Arc::new(ReadOnlyDisk),
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
+            is_new: false,
         })
     }
 

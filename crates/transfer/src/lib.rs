@@ -14,6 +14,7 @@ mod check;
 mod error;
 pub mod index;
 mod layer;
+mod lease;
 mod limits;
 mod pull;
 

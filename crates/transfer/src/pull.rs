@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::check::settle_layer;
 use crate::error::{Error, Result};
 use crate::layer::{self, Wanted};
+use crate::lease;
 use crate::limits::Limits;
 
 /// Network chunks in flight to a decoder.
@@ -96,6 +97,14 @@ pub async fn pull(
     let tell = Arc::new(tell);
     let repo = reference.repo();
     let (image, manifest, index) = fetch_image(client, reference, &options.platform).await?;
+    let diff_ids: Vec<_> = image.layers().map(|layer| layer.diff_id.clone()).collect();
+    let lease = lease::take(
+        store,
+        &image,
+        &manifest,
+        index.as_ref().map(|index| &index.0),
+    )
+    .await?;
     let mut layers = Layers {
         store,
         client,
@@ -103,14 +112,13 @@ pub async fn pull(
         options,
         tell: Arc::clone(&tell),
     };
-    let fetched = layers.fetch(&image).await?;
+    let fetched = lease.keep_during(layers.fetch(&image)).await?;
 
     let record = ImageRecord {
         reference: reference.to_string(),
         manifest: manifest.clone(),
         config: image.manifest().value().config.digest.clone(),
     };
-    let diff_ids: Vec<_> = image.layers().map(|layer| layer.diff_id.clone()).collect();
     let index_digest = index.as_ref().map(|(digest, _)| digest.clone());
     let documents: Vec<(Digest, Arc<[u8]>)> = index
         .map(|(digest, index)| (digest, Arc::clone(index.raw())))

@@ -175,6 +175,13 @@ pub(super) fn release(db: &Connection, writable: &str) -> rusqlite::Result<()> {
     .map(drop)
 }
 
+/// Takes away the edges of a document that is gone.
+pub(super) fn unlink(db: &Connection, document: &Digest) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM edge WHERE parent = ?1")?
+        .execute(params![blob(document)])
+        .map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

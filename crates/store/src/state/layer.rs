@@ -4,11 +4,12 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use lapstrake_oci::{DiffId, Digest};
 
-use super::State;
 use super::row::{length, parsed, sql};
+use super::{State, edge};
 use crate::disk::Commit;
 use crate::error::{Error, Result};
 use crate::index::IndexStamp;
+use crate::object::Object;
 
 /// Schema 1.
 pub(super) const TABLES_1: &str = "
@@ -132,6 +133,42 @@ impl State {
                 params![id.to_string()],
             )
             .map(drop)
+        })
+    }
+
+    /// Forgets objects that are about to be removed, with all that was known of them; waits until
+    /// that is on disk, so that no record outlives its content.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub(crate) fn forget(&mut self, objects: &[Object]) -> Result<()> {
+        self.commit("forget what is removed", Commit::Synced, |db, _boot| {
+            for object in objects {
+                match object {
+                    Object::Blob(document) => edge::unlink(db, document)?,
+                    Object::Layer(id) => {
+                        for table in ["layer", "source"] {
+                            db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1"))?
+                                .execute(params![id.to_string()])?;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every layer that has a record.
+    pub(crate) fn layer_ids(&self) -> Result<Vec<DiffId>> {
+        let read = || {
+            self.db
+                .prepare_cached("SELECT diff_id FROM layer")?
+                .query_map([], |row| Ok(DiffId(parsed(row, 0)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list the layers",
+            source,
         })
     }
 

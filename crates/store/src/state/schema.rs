@@ -7,17 +7,17 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{edge, image, layer};
+use super::{edge, image, layer, note};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
 const STEPS: &[&[&str]] = &[
     &[image::TABLES_1, layer::TABLES_1],
-    &[image::TABLES_2, edge::TABLES_2],
+    &[image::TABLES_2, edge::TABLES_2, note::TABLES_2],
 ];
 
-/// Brings a database to the version that this program knows.
-pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
+/// Brings a database to the version that this program knows; whether it was new.
+pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<bool> {
     let fail = |source| Error::Database {
         action: "prepare the tables",
         source,
@@ -25,7 +25,8 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fail)?;
-    let steps = steps(version(&transaction)?, path)?;
+    let version = version(&transaction)?;
+    let steps = steps(version, path)?;
     for text in steps.iter().copied().flatten() {
         transaction.execute_batch(text).map_err(fail)?;
     }
@@ -34,7 +35,8 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<()> {
             .execute_batch(&format!("PRAGMA user_version = {}", STEPS.len()))
             .map_err(fail)?;
     }
-    transaction.commit().map_err(fail)
+    transaction.commit().map_err(fail)?;
+    Ok(version == 0)
 }
 
 /// Sees to it that a database has the version that this program knows.

@@ -1,0 +1,54 @@
+//! Notes about the store as a whole.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::State;
+use crate::disk::Commit;
+use crate::error::{Error, Result};
+
+/// Schema 2.
+pub(super) const TABLES_2: &str = "
+CREATE TABLE note (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const STRAYS: &str = "strays";
+
+impl State {
+    /// Whether content without a record is kept: so it is when this database was made anew beside
+    /// content that was there already, for that content may be all that is left of a store.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn keeps_strays(&self) -> Result<bool> {
+        let note = self
+            .db
+            .query_row(
+                "SELECT value FROM note WHERE key = ?1",
+                params![STRAYS],
+                |row| row.get::<_, String>(0),
+            )
+            .optional();
+        let note = note.map_err(|source| Error::Database {
+            action: "read a note",
+            source,
+        })?;
+        Ok(note.as_deref() == Some("keep"))
+    }
+
+    /// Says whether content without a record is kept.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn keep_strays(&mut self, keep: bool) -> Result<()> {
+        self.commit("write a note", Commit::Synced, |db, _boot| {
+            db.execute(
+                "INSERT OR REPLACE INTO note VALUES (?1, ?2)",
+                params![STRAYS, if keep { "keep" } else { "sweep" }],
+            )
+            .map(drop)
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! What files take on the disk, counted as the file system will give it back.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::error::{Result, io_error};
+
+/// `st_blocks` counts these, whatever the file system's own blocks are.
+const BLOCK_BYTES: u64 = 512;
+
+/// A name of a file or a directory, and what lies behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileUse {
+    /// Device and inode.
+    pub inode: (u64, u64),
+    /// Names that the file has, here or elsewhere; 1 for a directory.
+    pub links: u64,
+    /// Bytes allocated to it.
+    pub bytes: u64,
+}
+
+/// What lies below a path; nothing if it is not there.
+pub(crate) fn measure(path: &Path, found: &mut Vec<FileUse>) -> Result<()> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error("look at", path)(error)),
+    };
+    let is_dir = metadata.is_dir();
+    found.push(FileUse {
+        inode: (metadata.dev(), metadata.ino()),
+        links: if is_dir { 1 } else { metadata.nlink() },
+        bytes: metadata.blocks() * BLOCK_BYTES,
+    });
+    if is_dir {
+        for name in crate::content::names(path)? {
+            measure(&path.join(name), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that are free when all these names are gone: a file's only if it has no name elsewhere.
+pub fn freed<'a>(names: impl IntoIterator<Item = &'a FileUse>) -> u64 {
+    let mut files: BTreeMap<(u64, u64), (u64, FileUse)> = BTreeMap::new();
+    for name in names {
+        files.entry(name.inode).or_insert((0, *name)).0 += 1;
+    }
+    let gone = files.values().filter(|(seen, file)| *seen >= file.links);
+    gone.map(|(_, file)| file.bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_freed_once_and_with_its_last_name() {
+        let file = |inode, links, bytes| FileUse {
+            inode: (1, inode),
+            links,
+            bytes,
+        };
+        assert_eq!(freed(&[file(1, 1, 10), file(2, 2, 100)]), 10);
+        assert_eq!(freed(&[file(2, 2, 100), file(2, 2, 100)]), 100);
+        assert_eq!(freed(&[]), 0);
+    }
+
+    #[test]
+    fn holes_take_nothing_and_directories_are_walked() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let sparse = File::create(dir.path().join("sub/sparse")).unwrap();
+        sparse.set_len(1 << 30).unwrap();
+        let mut found = Vec::new();
+        measure(dir.path(), &mut found).unwrap();
+        assert_eq!(found.len(), 3);
+        assert!(freed(&found) < 1 << 20);
+        measure(&dir.path().join("missing"), &mut found).unwrap();
+        assert_eq!(found.len(), 3);
+    }
+}
