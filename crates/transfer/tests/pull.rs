@@ -116,11 +116,9 @@ async fn a_doubtful_layer_full_of_zeros_is_fetched_again() {
     pull_into(&store(dir.path(), "one"), &image).await.unwrap();
     // As after a crash before the proof: the record is back to present, and the data are zeros.
     let id = &layers[0].diff_id;
-    let store = store(dir.path(), "two");
+    let store = store(dir.path(), "one");
     let record = store.state().layer(id).unwrap().unwrap();
     store.state().forget_layer(id).unwrap();
-    drop(store);
-    let store = self::store(dir.path(), "one");
     store.state().add_layer(&record, None).unwrap();
     let data = store.content.layer_files(id).data;
     let length = std::fs::metadata(&data).unwrap().len();
