@@ -4,6 +4,7 @@
 //! program, and no crate but those of tests depends on it.
 #![forbid(unsafe_code)]
 
+pub mod disk;
 pub mod registry;
 pub mod scene;
 pub mod seeds;

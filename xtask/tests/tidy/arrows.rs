@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["engine", "oci"]),
-    ("testkit", &["erofs", "oci", "snapshot", "sys", "tree"]),
+    ("testkit", &["erofs", "oci", "snapshot", "store", "sys", "tree"]),
     ("xtask", &["oci"]),
 ];
 
