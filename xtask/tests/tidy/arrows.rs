@@ -41,7 +41,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["engine", "oci"]),
-    ("testkit", &["erofs", "oci", "snapshot", "store", "sys", "tree"]),
+    (
+        "testkit",
+        &["erofs", "oci", "snapshot", "store", "sys", "tree"],
+    ),
     ("xtask", &["oci"]),
 ];
 

@@ -7,6 +7,7 @@ mod mount;
 mod pull;
 mod python;
 mod reading;
+mod rmi;
 mod roots;
 mod writing;
 
@@ -66,6 +67,11 @@ pub const ALL: &[Measure] = &[
         name: "write",
         about: "50,000 new files; 1 GB",
         run: writing::run,
+    },
+    Measure {
+        name: "rmi",
+        about: "removing an image until its space is back",
+        run: rmi::run,
     },
 ];
 

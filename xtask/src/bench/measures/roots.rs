@@ -108,9 +108,14 @@ impl Pair {
     }
 
     pub(super) fn rows(self, measure: &str, quantity: &str) -> [Row; 2] {
+        self.rows_beside(Which::Overlay2.name(), measure, quantity)
+    }
+
+    /// The same where not the file system is compared but the engine that uses it.
+    pub(super) fn rows_beside(self, peer: &str, measure: &str, quantity: &str) -> [Row; 2] {
         [
             Row::new(measure, quantity, Which::Ours.name(), self.ours),
-            Row::new(measure, quantity, Which::Overlay2.name(), self.overlay2),
+            Row::new(measure, quantity, peer, self.overlay2),
         ]
     }
 }
