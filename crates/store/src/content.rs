@@ -122,7 +122,11 @@ impl Content {
         }
         let path = self.sharded("blobs", digest);
         if path.exists() {
-            return Ok(());
+            return match durability {
+                Durability::HasSource => Ok(()),
+                // Whoever published it may not have waited for the disk.
+                Durability::OnlyHere => self.prove_blob(digest),
+            };
         }
         let shard = path.parent().expect("a sharded path has a parent");
         make_dirs(&*self.disk, shard)?;
@@ -245,20 +249,43 @@ impl Content {
         Ok(digests)
     }
 
-    pub(crate) fn publish_layer(&self, staged: &Path, id: &DiffId) -> Result<Published> {
+    pub(crate) fn publish_layer(
+        &self,
+        staged: &Path,
+        id: &DiffId,
+        durability: Durability,
+    ) -> Result<()> {
         let to = self.sharded("layers", &id.0);
         let shard = to.parent().expect("a sharded path has a parent");
         make_dirs(&*self.disk, shard)?;
-        self.disk
+        if durability == Durability::OnlyHere {
+            self.sync_files(&LayerFiles::below(staged).all())?;
+            self.disk
+                .sync_dir(staged)
+                .map_err(io_error("sync", staged))?;
+        }
+        let published = self
+            .disk
             .rename_new(staged, &to)
-            .map_err(io_error("publish", &to))
+            .map_err(io_error("publish", &to))?;
+        match (durability, published) {
+            (Durability::HasSource, _) => Ok(()),
+            (Durability::OnlyHere, Published::New) => self.sync_names(&LayerFiles::below(&to).data),
+            // What is there may have been published by somebody who did not wait.
+            (Durability::OnlyHere, Published::Existed) => self.prove_layer(id),
+        }
     }
 
-    fn prove_files(&self, files: &[&Path]) -> Result<()> {
+    fn sync_files(&self, files: &[&Path]) -> Result<()> {
         for path in files {
             let file = std::fs::File::open(path).map_err(io_error("open", path))?;
             self.disk.sync_file(&file).map_err(io_error("sync", path))?;
         }
+        Ok(())
+    }
+
+    fn prove_files(&self, files: &[&Path]) -> Result<()> {
+        self.sync_files(files)?;
         files.first().map_or(Ok(()), |path| self.sync_names(path))
     }
 
@@ -364,7 +391,9 @@ mod tests {
             stage.append(&[7; 5000]).unwrap();
             assert!(!content.has_layer(&id) || names(&content) == 1);
             let staged = stage.finish(b"skeleton", b"spans").unwrap();
-            staged.publish(&content, &id, id.clone()).unwrap();
+            staged
+                .publish(&content, &id, id.clone(), Durability::OnlyHere)
+                .unwrap();
         }
         content.prove_layer(&id).unwrap();
         let files = content.layer_files(&id);
@@ -379,7 +408,7 @@ mod tests {
         let id = |text: &[u8]| DiffId(Algorithm::Sha256.digest(text));
         let staged = content.stage_layer().unwrap().finish(b"", b"").unwrap();
         let error = staged
-            .publish(&content, &id(b"wanted"), id(b"got"))
+            .publish(&content, &id(b"wanted"), id(b"got"), Durability::HasSource)
             .unwrap_err();
         assert!(matches!(error, Error::LayerMismatch { .. }));
         assert!(!content.has_layer(&id(b"wanted")) && !content.has_layer(&id(b"got")));

@@ -55,7 +55,9 @@ pub use lease::Lease;
 pub use object::{Object, ObjectError};
 pub use owner::{Holder, Patience};
 pub use stage::{LayerStage, StagedLayer};
-pub use state::{ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State};
+pub use state::{
+    ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State, WritableRecord,
+};
 pub use sweep::Swept;
 pub use usage::{FileUse, freed};
 
@@ -347,7 +349,7 @@ mod tests {
             store
                 .content
                 .put_blob(b"x", &digest, Durability::HasSource)?;
-            store.state().set_image(&image, &lineage)
+            store.state().set_image(&image, &lineage, Commit::Lazy)
         };
         assert!(put(&reader).is_err());
         put(&owner).unwrap();
@@ -356,7 +358,12 @@ mod tests {
             std::slice::from_ref(&image)
         );
         assert_eq!(reader.content.read_blob(&digest, 10).unwrap(), b"x");
-        assert!(reader.state().set_image(&image, &lineage).is_err());
+        assert!(
+            reader
+                .state()
+                .set_image(&image, &lineage, Commit::Lazy)
+                .is_err()
+        );
         assert!(reader.content.stage_layer().is_err());
         assert_eq!(
             (owner.access(), reader.access()),

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use lapstrake_oci::DiffId;
 use lapstrake_sys::publish;
 
-use crate::content::{Content, LayerFiles};
+use crate::content::{Content, Durability, LayerFiles};
 use crate::disk::{Disk, remove_tree};
 use crate::error::{Error, Result, io_error};
 use crate::trash::move_aside;
@@ -201,19 +201,25 @@ pub struct StagedLayer {
 
 impl StagedLayer {
     /// Gives the layer its name, if `got`, the digest of the tar that was written, is the `want`ed one. If
-    /// the layer is in the store already, this copy of it is dropped. Nothing is synced: the
-    /// layer has a source, and is *present* but not *proved*.
+    /// the layer is in the store already, this copy of it is dropped. With [`Durability::OnlyHere`] the
+    /// layer is on disk before it gets its name, and the name when this returns; else nothing is synced,
+    /// and the layer is *present* but not *proved*.
     ///
     /// # Errors
     /// If the digests differ, or the file system refuses.
-    pub fn publish(self, content: &Content, want: &DiffId, got: DiffId) -> Result<()> {
+    pub fn publish(
+        self,
+        content: &Content,
+        want: &DiffId,
+        got: DiffId,
+        durability: Durability,
+    ) -> Result<()> {
         if *want != got {
             return Err(Error::LayerMismatch {
                 want: want.clone(),
                 got,
             });
         }
-        content.publish_layer(&self.dir.path, want)?;
-        Ok(())
+        content.publish_layer(&self.dir.path, want, durability)
     }
 }

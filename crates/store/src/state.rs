@@ -10,6 +10,7 @@ mod layer;
 mod note;
 mod row;
 mod schema;
+mod writable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result, io_error};
 pub use edge::{Lineage, Parent};
 pub use image::ImageRecord;
 pub use layer::{LayerRecord, LayerState, Source};
+pub use writable::WritableRecord;
 
 /// The open database.
 #[derive(Debug)]

@@ -31,6 +31,9 @@ pub enum Error {
         #[from]
         source: lapstrake_tree::error::Error,
     },
+    /// What a container changed cannot be told, or not be made a layer.
+    #[error(transparent)]
+    Changes(#[from] lapstrake_tree::changes::Error),
     /// The layer's index.
     #[error("cannot index layer {id}: {source}")]
     Index {
@@ -133,6 +136,13 @@ impl Error {
             Self::Image(_) | Self::Decode(_) | Self::Tar { .. } | Self::Index { .. } => {
                 Class::Invalid
             }
+            Self::Changes(error) => match error {
+                lapstrake_tree::changes::Error::Unsteady { .. } => Class::Unavailable,
+                lapstrake_tree::changes::Error::Unrepresentable { .. } => Class::Invalid,
+                lapstrake_tree::changes::Error::Damaged { .. } => Class::DataLoss,
+                lapstrake_tree::changes::Error::Io { .. }
+                | lapstrake_tree::changes::Error::Output(_) => Class::Internal,
+            },
             Self::BlobMismatch { .. } | Self::Damaged { .. } => Class::DataLoss,
             Self::Cancelled => Class::Unavailable,
             Self::Spans(_)

@@ -10,11 +10,17 @@
 //!
 //! Nothing is published unless the blob's and the tar's digest are both what the manifest and the
 //! config say.
+//!
+//! A layer that is made here, of a container's changes, comes into the same queue as a tar, which then is
+//! its own blob. It has no other source, and is on disk before it gets its name.
 
 mod decode;
+mod local;
 mod split;
 
 use std::sync::mpsc;
+
+pub(crate) use local::make;
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;
@@ -85,7 +91,7 @@ pub(crate) fn receive(
             .name("decode".to_owned())
             .spawn_scoped(scope, move || decode::run(wanted, limits, blob, &queue))
             .map_err(Error::NoThread)?;
-        let split = split::run(store, wanted, limits, &blocks);
+        let split = split::run(store, wanted.diff_id.0.algorithm(), limits, &blocks);
         // The decoder stops when nobody takes its blocks any more.
         drop(blocks);
         let decoded = decode.join().map_err(|_panic| Error::Panicked("decode"))?;

@@ -1,4 +1,4 @@
-//! Pulls images from registries into the store.
+//! Pulls images from registries into the store, and puts those there that are made here.
 //!
 //! ```text
 //! pull ── resolve, choose the platform ── layers, several at once ── names ── proof
@@ -16,9 +16,11 @@ pub mod index;
 mod layer;
 mod lease;
 mod limits;
+mod own;
 mod pull;
 
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use limits::Limits;
+pub use own::{add_image, add_layer};
 pub use pull::{Event, PullOptions, Pulled, pull};

@@ -10,7 +10,7 @@ use lapstrake_oci::{
     bounds,
 };
 use lapstrake_registry_client::Client;
-use lapstrake_store::{Durability, ImageRecord, LayerState, Lineage, Source, Store};
+use lapstrake_store::{Commit, Durability, ImageRecord, LayerState, Lineage, Source, Store};
 use tokio::task::JoinSet;
 
 use crate::check::settle_layer;
@@ -138,7 +138,7 @@ pub async fn pull(
             index: index_digest.as_ref(),
             layers: &layers,
         };
-        at.state().set_image(&named, &lineage)
+        at.state().set_image(&named, &lineage, Commit::Lazy)
     })
     .await??;
     let ready = Instant::now();

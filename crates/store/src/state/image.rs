@@ -37,12 +37,18 @@ pub struct ImageRecord {
 
 impl State {
     /// Lets a name lead to an image, whose blobs and layers must be published. An image that loses
-    /// its last name by this keeps one by digest: it goes when somebody wants it gone.
+    /// its last name by this keeps one by digest: it goes when somebody wants it gone. `commit` says
+    /// whether the name is on disk when this returns.
     ///
     /// # Errors
     /// If the database refuses.
-    pub fn set_image(&mut self, image: &ImageRecord, lineage: &Lineage<'_>) -> Result<()> {
-        self.commit("record an image", Commit::Lazy, |db, _boot| {
+    pub fn set_image(
+        &mut self,
+        image: &ImageRecord,
+        lineage: &Lineage<'_>,
+        commit: Commit,
+    ) -> Result<()> {
+        self.commit("record an image", commit, |db, _boot| {
             edge::link(db, image, lineage)?;
             keep_by_digest(db, image)?;
             db.execute(
@@ -228,7 +234,9 @@ mod tests {
     fn a_name_leads_to_the_image_it_was_given_last_and_the_other_keeps_one_by_digest() {
         let (_dir, mut state) = state();
         for text in [b"1", b"2", b"2"] {
-            state.set_image(&image(X, text), &NO_LAYERS).unwrap();
+            state
+                .set_image(&image(X, text), &NO_LAYERS, Commit::Lazy)
+                .unwrap();
         }
         let pinned = format!("docker.io/library/x@{}", Algorithm::Sha256.digest(b"1"));
         assert_eq!(
@@ -238,8 +246,12 @@ mod tests {
         assert_eq!(state.image(X).unwrap(), Some(image(X, b"2")));
         assert_eq!(state.image("other").unwrap(), None);
         // It has a name again: none by digest is needed when it loses this one.
-        state.set_image(&image(X, b"1"), &NO_LAYERS).unwrap();
-        state.set_image(&image(X, b"3"), &NO_LAYERS).unwrap();
+        state
+            .set_image(&image(X, b"1"), &NO_LAYERS, Commit::Lazy)
+            .unwrap();
+        state
+            .set_image(&image(X, b"3"), &NO_LAYERS, Commit::Lazy)
+            .unwrap();
         let names: Vec<_> = state.images().unwrap();
         assert_eq!(
             names
@@ -253,7 +265,9 @@ mod tests {
     #[test]
     fn a_name_that_leads_elsewhere_by_now_is_not_removed() {
         let (_dir, mut state) = state();
-        state.set_image(&image(X, b"2"), &NO_LAYERS).unwrap();
+        state
+            .set_image(&image(X, b"2"), &NO_LAYERS, Commit::Lazy)
+            .unwrap();
         assert_eq!(state.remove_names(&[image(X, b"1")]).unwrap(), []);
         assert_eq!(
             state.remove_names(&[image(X, b"2")]).unwrap(),
@@ -265,7 +279,9 @@ mod tests {
     #[test]
     fn images_of_an_older_version_are_found_until_they_are_linked() {
         let (_dir, mut state) = state();
-        state.set_image(&image(X, b"new"), &NO_LAYERS).unwrap();
+        state
+            .set_image(&image(X, b"new"), &NO_LAYERS, Commit::Lazy)
+            .unwrap();
         let old = image("docker.io/library/old:latest", b"old");
         state
             .db

@@ -7,13 +7,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{edge, image, layer, note};
+use super::{edge, image, layer, note, writable};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
 const STEPS: &[&[&str]] = &[
     &[image::TABLES_1, layer::TABLES_1],
-    &[image::TABLES_2, edge::TABLES_2, note::TABLES_2],
+    &[
+        image::TABLES_2,
+        edge::TABLES_2,
+        note::TABLES_2,
+        writable::TABLES_2,
+    ],
 ];
 
 /// Brings a database to the version that this program knows; whether it was new.

@@ -147,7 +147,7 @@ fn send(queue: &Queue, block: Block) -> Result<()> {
 }
 
 /// A block to fill: a new one while fewer than [`BLOCKS`] were made, then one that comes back.
-fn next_block(queue: &Queue, made: &mut usize) -> Result<Vec<u8>> {
+pub(super) fn next_block(queue: &Queue, made: &mut usize) -> Result<Vec<u8>> {
     if let Ok(mut block) = queue.empty.try_recv() {
         block.resize(BLOCK_BYTES, 0);
         return Ok(block);

@@ -4,8 +4,8 @@
 use std::io;
 
 use lapstrake_fill::spans::{Blob, SpanRecorder};
-use lapstrake_oci::{Compression, DiffId, Digest};
-use lapstrake_store::{LayerRecord, LayerStage, LayerState, Store};
+use lapstrake_oci::{Algorithm, Compression, DiffId, Digest};
+use lapstrake_store::{Durability, LayerRecord, LayerStage, LayerState, Store};
 use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
 use super::{Block, Blocks, Wanted};
@@ -31,11 +31,11 @@ pub(super) struct Split {
 
 pub(super) fn run(
     store: &Store,
-    wanted: &Wanted,
+    algorithm: Algorithm,
     limits: Limits,
     blocks: &Blocks,
 ) -> Result<Split> {
-    let mut hasher = wanted.diff_id.0.algorithm().hasher();
+    let mut hasher = algorithm.hasher();
     let mut splitter = Splitter::new(limits.tree);
     let mut recorder = SpanRecorder::new()?;
     let mut sink = Sink(store.content.stage_layer()?);
@@ -65,15 +65,36 @@ impl Split {
         wanted: &Wanted,
         compression: Compression,
     ) -> Result<LayerRecord> {
-        let want = &wanted.diff_id;
-        let got = DiffId(self.digest);
-        let spans = self.recorder.finish(Blob {
+        let blob = Blob {
             digest: wanted.blob.digest.clone(),
             bytes: wanted.blob.size,
             compression,
-        });
+        };
+        self.publish_as(store, &wanted.diff_id, blob, Durability::HasSource)
+    }
+
+    /// Publishes a layer that only we have, under whatever its tar hashes to. It is on disk then.
+    pub(super) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
+        let id = DiffId(self.digest.clone());
+        // As if the registry had it uncompressed: so a push would send it.
+        let blob = Blob {
+            digest: self.digest.clone(),
+            bytes: self.layer.tar_len,
+            compression: Compression::None,
+        };
+        self.publish_as(store, &id, blob, Durability::OnlyHere)
+    }
+
+    fn publish_as(
+        self,
+        store: &Store,
+        want: &DiffId,
+        blob: Blob,
+        durability: Durability,
+    ) -> Result<LayerRecord> {
+        let spans = self.recorder.finish(blob);
         let staged = self.stage.finish(&self.layer.skeleton, &spans.to_bytes())?;
-        staged.publish(&store.content, want, got)?;
+        staged.publish(&store.content, want, DiffId(self.digest), durability)?;
         let index = index::write(store, want, &self.layer.tree, self.layer.data_len)?;
         Ok(LayerRecord {
             diff_id: want.clone(),
