@@ -18,7 +18,7 @@ use crate::error::{Error, Result, io_error};
 
 /// The version of both formats; see `docs/format.md`.
 const VERSION: u32 = 1;
-const FILE: &str = "format.json";
+pub(crate) const FILE: &str = "format.json";
 /// A format file is tiny; anything longer is not one.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -104,14 +104,7 @@ fn check(
     access: Access,
     known: Known<'_>,
 ) -> std::result::Result<(), String> {
-    if bytes.len() > MAX_BYTES {
-        return Err("it is too long to be a format file".to_owned());
-    }
-    let format: Format = serde_json::from_slice(bytes)
-        .map_err(|error| format!("it is not a format file: {error}"))?;
-    if format.name != name {
-        return Err(format!("it holds {:?}, not {name:?}", format.name));
-    }
+    let format = parse(bytes, name)?;
     if format.version != VERSION {
         return Err(format!(
             "it has format version {}; this lapstrake knows version {VERSION}: use a newer lapstrake",
@@ -132,6 +125,24 @@ fn check(
         ));
     }
     Ok(())
+}
+
+/// Why these bytes are no format file of this name at all. That one is of another version is no
+/// damage: a newer program may have written it.
+pub(crate) fn damage(bytes: &[u8], name: &str) -> Option<String> {
+    parse(bytes, name).err()
+}
+
+fn parse(bytes: &[u8], name: &str) -> std::result::Result<Format, String> {
+    if bytes.len() > MAX_BYTES {
+        return Err("it is too long to be a format file".to_owned());
+    }
+    let format: Format = serde_json::from_slice(bytes)
+        .map_err(|error| format!("it is not a format file: {error}"))?;
+    if format.name != name {
+        return Err(format!("it holds {:?}, not {name:?}", format.name));
+    }
+    Ok(format)
 }
 
 /// The features that are used and not known.

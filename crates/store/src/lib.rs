@@ -27,6 +27,7 @@
 //! Left out: what the bytes mean. The store knows no tar, no HTTP and no Docker.
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod claims;
 mod collect;
 mod content;

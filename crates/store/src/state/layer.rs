@@ -1,5 +1,7 @@
 //! What is known of each layer: its sizes, its index, how far it can be trusted, its sources.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use lapstrake_oci::{DiffId, Digest};
@@ -204,6 +206,43 @@ impl State {
         };
         look_up().map_err(|source| Error::Database {
             action: "look up layers",
+            source,
+        })
+    }
+
+    /// What is known of every layer, by name.
+    ///
+    /// # Errors
+    /// If the database refuses, or a record is none.
+    pub fn every_layer(&self) -> Result<Vec<LayerRecord>> {
+        let read = || {
+            self.db
+                .prepare(
+                    "SELECT diff_id, tar_len, data_len, index_len, index_blake3, proved, boot_id
+                     FROM layer ORDER BY diff_id",
+                )?
+                .query_map([], |row| layer_record(row, &self.boot_id))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list the layers",
+            source,
+        })
+    }
+
+    /// The layers that have a recorded source.
+    ///
+    /// # Errors
+    /// If the database refuses, or a record is none.
+    pub fn sourced_layers(&self) -> Result<BTreeSet<DiffId>> {
+        let read = || {
+            self.db
+                .prepare("SELECT DISTINCT diff_id FROM source")?
+                .query_map([], |row| parsed(row, 0).map(DiffId))?
+                .collect::<rusqlite::Result<_>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list the sources",
             source,
         })
     }
