@@ -1,13 +1,31 @@
-//! Reading a layer back against its name, through the tar view.
+//! Whether a store is what its names say, by reading it.
+//!
+//! ```text
+//! quick    ── records, documents and files are compared; no layer is read
+//! deep     ── every blob, layer and index is read: examine, for each layer
+//! examine  ── one pass over a layer: its diff id, its spans' digests, the zeros between its files
+//! ```
+//!
+//! What it keeps true: a layer that is not what its name says is told from one that only can't be
+//! made again; damage is told by range wherever the span table allows; reading keeps to a rate.
 
-use std::fs::File;
-use std::io::Read as _;
+mod deep;
+mod examine;
+mod pace;
+mod paths;
+mod quick;
+mod sweep;
 
 use lapstrake_oci::DiffId;
 use lapstrake_store::Store;
-use lapstrake_tree::view::TarView;
 
 use crate::error::{Error, Result};
+
+pub use deep::{CheckEvent, Checked, DeepOptions, deep};
+pub use examine::{Damage, Examined, examine};
+pub use pace::Pace;
+pub use paths::{DamagedFiles, damaged_files};
+pub use quick::quick;
 
 /// Reads all of a published layer's tar back and compares it with its diff id. A layer that is not
 /// what its name says is moved aside, and forgotten, before the error is returned.
@@ -15,10 +33,9 @@ use crate::error::{Error, Result};
 /// # Errors
 /// If the layer is damaged or can't be read.
 pub fn check_layer(store: &Store, id: &DiffId) -> Result<()> {
-    let why = match digest(store, id) {
-        Ok(got) if got == *id => return Ok(()),
-        Ok(got) => format!("its tar hashes to {got}"),
-        Err(why) => why,
+    let examined = examine(store, id, &Pace::unlimited(), &|_bytes| {});
+    let Some(why) = examined.why_not_served() else {
+        return Ok(());
     };
     let moved = store.content.quarantine_layer(id)?;
     store.state().forget_layer(id)?;
@@ -38,20 +55,4 @@ pub fn settle_layer(store: &Store, id: &DiffId) -> Result<()> {
     store.content.prove_layer(id)?;
     store.state().set_proved([id])?;
     Ok(())
-}
-
-fn digest(store: &Store, id: &DiffId) -> std::result::Result<DiffId, String> {
-    let files = store.content.layer_files(id);
-    let open = |path| File::open(path).map_err(|error| format!("{path:?}: {error}"));
-    let (skeleton, data) = (open(&files.skeleton)?, open(&files.data)?);
-    let mut view = TarView::new(skeleton, data).map_err(|error| error.to_string())?;
-    let mut hasher = id.0.algorithm().hasher();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match view.read(&mut buffer) {
-            Ok(0) => return Ok(DiffId(hasher.finish())),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
 }

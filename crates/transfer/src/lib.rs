@@ -10,7 +10,7 @@
 //! with the image.
 #![forbid(unsafe_code)]
 
-mod check;
+pub mod check;
 mod error;
 pub mod index;
 mod layer;
