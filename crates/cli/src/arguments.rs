@@ -68,6 +68,21 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Pulling,
     },
+    /// Check that the store is what it should be. Exits with 6 if something is damaged.
+    Check {
+        #[command(flatten)]
+        how: Checking,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checking {
+    /// Read everything and compare every digest, not only names and lengths.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Read at most so many bytes a second, such as 100M.
+    #[arg(long, value_name = "BYTES/S", value_parser = crate::check::parse_bytes, requires = "deep")]
+    pub(crate) rate: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]

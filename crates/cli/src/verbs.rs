@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::arguments::{Arguments, Pulling, Verb};
 use crate::progress::Progress;
-use crate::{render, surroundings};
+use crate::{check, render, surroundings};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,10 @@ type Result<T> = std::result::Result<T, Failure>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let around = surroundings::look(&arguments.root, arguments.run_dir.as_deref())?;
+    if let Verb::Check { how } = &arguments.verb {
+        // A store that can't be opened can still be checked.
+        return Ok(check::run(&around, how, arguments.json)?);
+    }
     let open = || {
         if !changes_the_store(&arguments.verb) {
             return Engine::open(&around, Opening::ReadOnly);
@@ -38,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let engine = open()?;
     match &arguments.verb {
+        Verb::Check { .. } => {}
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
         Verb::Mount {
@@ -98,7 +103,7 @@ const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
 /// which has a lock of its own.
 fn changes_the_store(verb: &Verb) -> bool {
     match verb {
-        Verb::Images | Verb::Umount { .. } => false,
+        Verb::Check { .. } | Verb::Images | Verb::Umount { .. } => false,
         Verb::Pull { .. } | Verb::Mount { .. } | Verb::Run { .. } => true,
     }
 }

@@ -6,12 +6,14 @@
 //! Left out: containers that outlive their command, and every wire format.
 #![forbid(unsafe_code)]
 
+mod check;
 mod error;
 mod image;
 mod root;
 mod run;
 mod runtime_spec;
 
+pub use check::{CheckReport, DamagedLayer, Depth, check};
 pub use error::{Class, Error};
 pub use image::ImageSummary;
 pub use root::{Access, MountedRoot};
@@ -19,7 +21,9 @@ pub use run::{Bundle, RunOptions};
 
 pub use lapstrake_oci::{Platform, Reference};
 pub use lapstrake_registry_client::{Client, Credential, Options as ClientOptions, PlainHttp};
+pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
+pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
 
 use std::path::{Path, PathBuf};
