@@ -114,7 +114,7 @@ fn a_wrong_bit_is_told_by_file() {
         &these(&[]),
     );
     check(
-        |scene| flip(&scene.index(0), 5000),
+        |scene| flip(&scene.index(0), 1300),
         Part::Index(id),
         true,
         &these(&[]),
