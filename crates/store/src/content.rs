@@ -108,7 +108,8 @@ impl Content {
             .join(hex)
     }
 
-    /// Stores a small blob, such as a manifest or a config.
+    /// Stores a small blob, such as a manifest or a config. One that is there and damaged, as a crash
+    /// may leave it, is replaced.
     ///
     /// # Errors
     /// If the bytes do not hash to `digest`, or the file system refuses.
@@ -121,13 +122,20 @@ impl Content {
             });
         }
         let path = self.sharded("blobs", digest);
-        if path.exists() {
-            return match durability {
-                Durability::HasSource => Ok(()),
-                // Whoever published it may not have waited for the disk.
-                Durability::OnlyHere => self.prove_blob(digest),
-            };
+        let published = match holds(&path, bytes)? {
+            Some(true) => Published::Existed,
+            Some(false) => return self.replace_blob(bytes, &path),
+            None => self.publish_blob(bytes, &path, durability)?,
+        };
+        match (durability, published) {
+            (Durability::HasSource, _) => Ok(()),
+            (Durability::OnlyHere, Published::New) => self.sync_names(&path),
+            // Whoever stored it may have had a source for it, and not have synced it.
+            (Durability::OnlyHere, Published::Existed) => self.prove_blob(digest),
         }
+    }
+
+    fn publish_blob(&self, bytes: &[u8], path: &Path, durability: Durability) -> Result<Published> {
         let shard = path.parent().expect("a sharded path has a parent");
         make_dirs(&*self.disk, shard)?;
         let unique = stage::unique_name();
@@ -136,19 +144,33 @@ impl Content {
         staged
             .file()
             .write_all(bytes)
-            .map_err(io_error("write", &path))?;
+            .map_err(io_error("write", path))?;
         if durability == Durability::OnlyHere {
             self.disk
                 .sync_file(staged.file())
-                .map_err(io_error("sync", &path))?;
+                .map_err(io_error("sync", path))?;
         }
         self.disk
-            .publish(staged, &path)
-            .map_err(io_error("publish", &path))?;
-        if durability == Durability::OnlyHere {
-            self.sync_names(&path)?;
-        }
-        Ok(())
+            .publish(staged, path)
+            .map_err(io_error("publish", path))
+    }
+
+    /// Puts right bytes in the place of damaged ones. They are synced whatever their source: another
+    /// thread may do the same, and have acknowledged its copy as durable.
+    fn replace_blob(&self, bytes: &[u8], path: &Path) -> Result<()> {
+        let partial = self.tmp.join(stage::unique_name());
+        let write = || {
+            let mut file = self.disk.create(&partial)?;
+            file.write_all(bytes)?;
+            self.disk.sync_file(&file)?;
+            self.disk.replace(&partial, path)
+        };
+        write().map_err(|error| {
+            // What is left of it is swept.
+            drop(self.disk.remove_file(&partial));
+            io_error("replace", path)(error)
+        })?;
+        self.sync_names(path)
     }
 
     /// Reads a small blob and checks it. A blob of more than `max_bytes` is refused.
@@ -317,6 +339,21 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a file has these bytes, if it is there.
+fn holds(path: &Path, bytes: &[u8]) -> Result<Option<bool>> {
+    let read = || {
+        let file = std::fs::File::open(path)?;
+        let mut found = Vec::with_capacity(bytes.len());
+        file.take(bytes.len() as u64 + 1).read_to_end(&mut found)?;
+        Ok(found == bytes)
+    };
+    match read() {
+        Ok(same) => Ok(Some(same)),
+        Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", path)(error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lapstrake_oci::Algorithm;
@@ -369,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_changed_on_disk_is_not_served() {
+    fn a_blob_that_changed_on_disk_is_not_served_and_is_replaced_by_the_next_one() {
         let (_dir, content) = content();
         let digest = Algorithm::Sha256.digest(b"a");
         content
@@ -380,6 +417,11 @@ mod tests {
             content.read_blob(&digest, 100),
             Err(Error::Damaged(_))
         ));
+        content
+            .put_blob(b"a", &digest, Durability::HasSource)
+            .unwrap();
+        assert_eq!(content.read_blob(&digest, 100).unwrap(), b"a");
+        assert_eq!(names(&content), 0);
     }
 
     #[test]

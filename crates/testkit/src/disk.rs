@@ -118,6 +118,20 @@ impl Recorder {
     }
 }
 
+/// A directory for what a cut left: in memory where that can be, for there are thousands of them.
+///
+/// # Panics
+/// If there can be none.
+pub fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    dir.expect("a directory can be made")
+}
+
 /// The same file, to be read, however it was opened.
 fn reopened(file: &File) -> File {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
