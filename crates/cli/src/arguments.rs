@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use lapstrake_engine::{Platform, Reference};
+use lapstrake_engine::{ImageName, Platform, Reference};
+
+use crate::filter::Filter;
 
 /// Stores container images as data, skeleton and index, and mounts them without unpacking.
 ///
@@ -37,6 +39,29 @@ pub(crate) enum Verb {
     },
     /// List the images.
     Images,
+    /// Remove images: a name is taken away, and with its last one the image.
+    Rmi {
+        /// Names, or ids or their beginnings.
+        #[arg(required = true)]
+        images: Vec<ImageName>,
+        /// Remove all names of an image by its id; take the name also if a writable layer lies on
+        /// the image, which then stays for as long as that does.
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Remove images without a tag, and whatever else nothing keeps alive.
+    Prune {
+        /// Remove all images on which no writable layer lies.
+        #[arg(short, long)]
+        all: bool,
+        /// Say what would be removed and how much that would free; remove nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Only images to which this applies: label=KEY, label=KEY=VALUE, label!=KEY,
+        /// label!=KEY=VALUE, or until=TIME (built before a date, a time or so long ago, as 24h).
+        #[arg(long, value_name = "FILTER")]
+        filter: Vec<Filter>,
+    },
     /// Mount an image at a directory.
     Mount {
         /// The image.

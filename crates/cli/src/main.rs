@@ -3,6 +3,7 @@
 
 mod arguments;
 mod check;
+mod filter;
 mod progress;
 mod render;
 mod surroundings;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lapstrake_engine::{Class, ImageSummary, StoreError};
+use lapstrake_engine::{Class, Doing, ImageSummary, Removed, StoreError};
 
 use crate::verbs::Failure;
 
@@ -34,6 +34,7 @@ pub(crate) fn waiting(refusal: &StoreError, at_most: Duration) {
 pub(crate) fn exit_code(error: &Failure) -> u8 {
     match error {
         Failure::Surroundings(_) => 1,
+        Failure::NoTime(_) | Failure::SeveralTimes => 2,
         Failure::Engine(error) => match error.class() {
             Class::Internal | Class::Invalid => 1,
             Class::NotFound => 3,
@@ -64,6 +65,34 @@ pub(crate) fn images(images: &[ImageSummary]) {
             image.reference, image.layers
         );
     }
+}
+
+/// Prints what was removed, or would be.
+pub(crate) fn removed(removed: &Removed, doing: Doing, as_json: bool) {
+    let dry_run = doing == Doing::Nothing;
+    if as_json {
+        json(&serde_json::json!({
+            "dry_run": dry_run, "names": removed.names, "images": removed.images,
+            "layers": removed.layers, "bytes": removed.bytes,
+        }));
+        return;
+    }
+    let (untag, delete, free) = if dry_run {
+        ("would untag", "would delete", "would free")
+    } else {
+        ("untagged", "deleted", "freed")
+    };
+    for name in &removed.names {
+        println!("{untag}: {name}");
+    }
+    for id in &removed.images {
+        println!("{delete}: {id}");
+    }
+    eprintln!(
+        "{free}: {} in {} layers",
+        bytes(removed.bytes),
+        removed.layers
+    );
 }
 
 /// A size in decimal units with at most four digits, as Docker shows sizes.

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, Engine, Error, Limits, Opening, Patience, PlainHttp, Platform,
-    PullOptions, Reference, RunOptions, Surroundings,
+    Access, Client, ClientOptions, Doing, Engine, Error, IfUsed, Limits, Opening, Patience,
+    PlainHttp, Platform, Prune, PullOptions, Reference, RunOptions, Surroundings, Which,
 };
 use serde_json::json;
 
 use crate::arguments::{Arguments, Pulling, Verb};
+use crate::filter::Filter;
 use crate::progress::Progress;
 use crate::{check, render, surroundings};
 
@@ -21,6 +22,14 @@ pub(crate) enum Failure {
     /// The machine can't be asked.
     #[error(transparent)]
     Surroundings(#[from] std::io::Error),
+    /// A filter with a time that is none.
+    #[error(
+        "until={0}: give a date (2026-11-24), a time (2026-11-24T07:00:00Z), seconds since 1970, or a duration (24h)"
+    )]
+    NoTime(String),
+    /// More than one such filter.
+    #[error("give until= only once")]
+    SeveralTimes,
     /// The engine says.
     #[error(transparent)]
     Engine(#[from] Error),
@@ -45,6 +54,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Check { .. } => {}
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
+        Verb::Rmi { images, force } => {
+            let if_used = if *force {
+                IfUsed::TakeNames
+            } else {
+                IfUsed::Refuse
+            };
+            let removed = engine.remove_images(images, if_used, SystemTime::now())?;
+            engine.empty_trash()?;
+            render::removed(&removed, Doing::It, arguments.json);
+        }
+        Verb::Prune {
+            all,
+            dry_run,
+            filter,
+        } => prune(&engine, *all, *dry_run, filter, arguments.json)?,
         Verb::Mount {
             reference,
             mountpoint,
@@ -104,7 +128,11 @@ const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
 fn changes_the_store(verb: &Verb) -> bool {
     match verb {
         Verb::Check { .. } | Verb::Images | Verb::Umount { .. } => false,
-        Verb::Pull { .. } | Verb::Mount { .. } | Verb::Run { .. } => true,
+        Verb::Pull { .. }
+        | Verb::Rmi { .. }
+        | Verb::Prune { .. }
+        | Verb::Mount { .. }
+        | Verb::Run { .. } => true,
     }
 }
 
@@ -158,6 +186,34 @@ fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Re
         );
         render::line(&pulled.image.config.to_string());
     }
+    Ok(())
+}
+
+fn prune(engine: &Engine, all: bool, dry_run: bool, filters: &[Filter], json: bool) -> Result<()> {
+    let now = SystemTime::now();
+    let mut prune = Prune {
+        which: if all { Which::Unused } else { Which::Dangling },
+        labels: Vec::new(),
+        not_labels: Vec::new(),
+        until: None,
+    };
+    for filter in filters {
+        match filter {
+            Filter::Label(label) => prune.labels.push(label.clone()),
+            Filter::NotLabel(label) => prune.not_labels.push(label.clone()),
+            Filter::Until(_) if prune.until.is_some() => return Err(Failure::SeveralTimes),
+            Filter::Until(time) => {
+                let until = lapstrake_engine::until(time, now);
+                prune.until = Some(until.ok_or_else(|| Failure::NoTime(time.clone()))?);
+            }
+        }
+    }
+    let doing = if dry_run { Doing::Nothing } else { Doing::It };
+    let removed = engine.prune(&prune, doing, now)?;
+    if doing == Doing::It {
+        engine.empty_trash()?;
+    }
+    render::removed(&removed, doing, json);
     Ok(())
 }
 

@@ -10,6 +10,25 @@ pub enum Error {
     /// No such image here.
     #[error("no image {0} in the store: pull it first (lapstrake pull {0})")]
     NoImage(String),
+    /// An image on which a writable layer lies.
+    #[error("image {image} is used by the writable layer {users}: remove that first")]
+    ImageUsed {
+        /// The image.
+        image: String,
+        /// The writable layers.
+        users: String,
+    },
+    /// An image that was to be removed by its id, and has several names.
+    #[error("image {image} has several names ({names}): remove those, or use --force")]
+    SeveralNames {
+        /// The image.
+        image: String,
+        /// Its names.
+        names: String,
+    },
+    /// The beginning of more than one id.
+    #[error("several images have an id that begins with {0}: give more of it")]
+    Ambiguous(String),
     /// A layer that the image needs is not here.
     #[error("layer {layer} of {image} is not in the store: pull the image again")]
     NoLayer {
@@ -90,7 +109,13 @@ impl Error {
         use lapstrake_transfer::Class as Transfer;
         match self {
             Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
-            Self::Name(_) | Self::NoCommand(_) | Self::NoUser(_) | Self::Image(_) => Class::Invalid,
+            Self::ImageUsed { .. }
+            | Self::SeveralNames { .. }
+            | Self::Ambiguous(_)
+            | Self::Name(_)
+            | Self::NoCommand(_)
+            | Self::NoUser(_)
+            | Self::Image(_) => Class::Invalid,
             Self::Store(error) => match error.class() {
                 lapstrake_store::Class::NotFound => Class::NotFound,
                 lapstrake_store::Class::DataLoss => Class::DataLoss,

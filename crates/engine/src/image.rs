@@ -2,7 +2,7 @@
 
 use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
-use lapstrake_store::{ImageRecord, LayerRecord, LayerState};
+use lapstrake_store::{Claim, ImageRecord, LayerRecord, LayerState, Object};
 use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
@@ -23,6 +23,13 @@ pub struct ImageSummary {
     pub bytes: u64,
 }
 
+/// An image that nobody can remove at the moment.
+pub(crate) struct Claimed {
+    pub(crate) image: ImageRecord,
+    pub(crate) config: Parsed<Config>,
+    _claim: Claim,
+}
+
 impl Engine {
     /// Every image, by name.
     ///
@@ -30,10 +37,16 @@ impl Engine {
     /// If the store can't be read.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let records = self.store.state().images()?;
-        records
-            .into_iter()
-            .map(|record| self.summary(record))
-            .collect()
+        let mut summaries = Vec::new();
+        for record in records {
+            match self.summary(record.clone()) {
+                Ok(summary) => summaries.push(summary),
+                // The owner may have removed it since the list was read.
+                Err(_) if self.store.state().image(&record.reference)? != Some(record) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(summaries)
     }
 
     fn summary(&self, record: ImageRecord) -> Result<ImageSummary> {
@@ -55,6 +68,43 @@ impl Engine {
     /// If the store can't be read.
     pub fn has_image(&self, reference: &Reference) -> Result<bool> {
         Ok(self.store.state().image(&reference.to_string())?.is_some())
+    }
+
+    /// Claims what an image consists of, and looks it up: until the claim is dropped, nothing of it
+    /// is removed.
+    pub(crate) fn claim(&self, reference: &Reference) -> Result<Claimed> {
+        let image = self.image(reference)?;
+        let config = self.config(&image)?;
+        let documents = [&image.manifest, &image.config];
+        let documents = documents.map(|digest| Object::Blob(digest.clone()));
+        let layers = config.value().rootfs.diff_ids.iter().cloned();
+        let objects = documents.into_iter().chain(layers.map(Object::Layer));
+        let claim = self.store.claim(objects);
+        if self.image(reference)? != image {
+            return Err(Error::NoImage(reference.familiar()));
+        }
+        Ok(Claimed {
+            image,
+            config,
+            _claim: claim,
+        })
+    }
+
+    /// Writes down what images refer to that a version which didn't has pulled.
+    pub(crate) fn link_images(&self) -> Result<()> {
+        let images = self.store.state().unlinked_images()?;
+        for image in images {
+            let layers = match self.config(&image) {
+                Ok(config) => config.value().rootfs.diff_ids.clone(),
+                // It can't be used until it is pulled again, which links it.
+                Err(Error::Store(
+                    lapstrake_store::Error::Missing(_) | lapstrake_store::Error::Damaged(_),
+                )) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            self.store.state().link_image(&image, &layers)?;
+        }
+        Ok(())
     }
 
     /// The record of an image by its name.

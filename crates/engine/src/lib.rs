@@ -9,15 +9,21 @@
 mod check;
 mod error;
 mod image;
+mod prune;
+mod remove;
 mod root;
 mod run;
 mod runtime_spec;
+mod when;
 
 pub use check::{CheckReport, DamagedLayer, Depth, check};
 pub use error::{Class, Error};
 pub use image::ImageSummary;
+pub use prune::{Doing, Label, Prune, Which};
+pub use remove::{IfUsed, ImageName, Removed};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
+pub use when::until;
 
 pub use lapstrake_oci::{Platform, Reference};
 pub use lapstrake_registry_client::{Client, Credential, Options as ClientOptions, PlainHttp};
@@ -84,7 +90,7 @@ impl Engine {
             Opening::ReadOnly => Store::open_read_only(place)?,
         };
         let run = RunDir::at(surroundings.run.join("roots"))?;
-        Ok(Self {
+        let engine = Self {
             store: Arc::new(store),
             run,
             driver: Arc::new(Erofs {
@@ -93,7 +99,11 @@ impl Engine {
                 copy_up: CopyUp::AttributesFirst,
             }),
             run_path: surroundings.run.clone(),
-        })
+        };
+        if engine.store.access() == lapstrake_store::Access::Owner {
+            engine.link_images()?;
+        }
+        Ok(engine)
     }
 
     /// The store's root directory.

@@ -43,8 +43,8 @@ impl Engine {
         access: &Access,
     ) -> Result<MountedRoot> {
         let start = Instant::now();
-        let image = self.image(reference)?;
-        let config = self.config(&image)?;
+        let claimed = self.claim(reference)?;
+        let (image, config) = (&claimed.image, &claimed.config);
         let place = match access {
             Access::ReadOnly => None,
             Access::Writable(name) => Some(self.container_dir(name)?),
@@ -52,11 +52,18 @@ impl Engine {
         for dir in [Some(target), place.as_deref()].into_iter().flatten() {
             std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
         }
-        let stack = self.stack(&image, &config)?;
+        if let Access::Writable(name) = access {
+            let layers = &config.value().rootfs.diff_ids;
+            let mut state = self.store.state();
+            if !state.holders(&image.manifest)?.contains(name) {
+                state.hold(name, image, layers)?;
+            }
+        }
+        let stack = self.stack(image, config)?;
         let mounted = match self.realise_and_mount(&stack, place.as_deref(), target) {
             Err(snapshot::Error::Index { .. }) => {
-                self.mend_indexes(&config)?;
-                let stack = self.stack(&image, &config)?;
+                self.mend_indexes(config)?;
+                let stack = self.stack(image, config)?;
                 self.realise_and_mount(&stack, place.as_deref(), target)?
             }
             done => done?,

@@ -58,7 +58,7 @@ impl Engine {
         let root = bundle.root();
         if let Err(error) = self.mount(reference, &root, &Access::Writable(options.name.clone())) {
             // The failure is what to tell, not that its remains can't be removed.
-            drop(bundle.remove());
+            drop(self.remove_bundle(&bundle));
             return Err(error);
         }
         let specify = || {
@@ -81,7 +81,12 @@ impl Engine {
     /// If the root is busy, or the file system refuses.
     pub fn discard(&self, bundle: &Bundle) -> Result<()> {
         self.unmount(&bundle.root())?;
-        bundle.remove()
+        self.remove_bundle(bundle)
+    }
+
+    fn remove_bundle(&self, bundle: &Bundle) -> Result<()> {
+        bundle.remove()?;
+        Ok(self.store.state().release(&bundle.name)?)
     }
 }
 

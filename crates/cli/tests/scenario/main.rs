@@ -127,3 +127,71 @@ fn privileged_scenario_what_is_not_there() {
     assert!(said.contains("pull it first"), "{said}");
     assert_eq!(scene.done(&["images", "--json"]), "");
 }
+
+fn entries(dir: &Path) -> usize {
+    fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+#[test]
+fn privileged_scenario_remove() {
+    let Some(scene) = Scene::new("remove") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    // A writable layer keeps its image from being removed, and its name from being the only thing.
+    let at = scene.path("mounted");
+    scene.done(&["mount", &reference, text(&at), "--writable", "mine"]);
+    let refused = scene.lapstrake(&["rmi", &reference]);
+    assert!(!refused.status.success());
+    assert!(
+        said(&refused).contains("used by the writable layer mine"),
+        "{refused:?}"
+    );
+    assert_eq!(scene.done(&["prune", "--all", "--dry-run"]), "");
+    scene.done(&["rmi", "--force", &reference]);
+    assert_eq!(scene.done(&["images"]).lines().count(), 1);
+    let kept = fs::read_to_string(at.join("etc/kept")).unwrap();
+    assert_eq!(kept, "kept\n");
+    scene.done(&["umount", text(&at)]);
+}
+
+#[test]
+fn privileged_scenario_prune() {
+    let Some(scene) = Scene::new("prune") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    scene.done(&["run", &reference, "/bin/cat", "/etc/kept"]);
+    let at = scene.path("mounted");
+    // A mounted layer stays although nothing else keeps it.
+    scene.done(&["mount", &reference, text(&at)]);
+    assert!(scene.done(&["prune", "--all"]).contains("untagged: "));
+    assert_eq!(
+        fs::read_to_string(at.join("etc/replaced")).unwrap(),
+        "new\n"
+    );
+    assert!(scene.done(&["prune", "--json"]).contains("\"layers\":0"));
+    scene.done(&["umount", text(&at)]);
+    let would = scene.done(&["prune", "--json", "--dry-run"]);
+    assert_eq!(
+        scene.done(&["prune", "--json"]),
+        would.replace("true", "false")
+    );
+    let layers = scene.path("root/content/layers/sha256");
+    let left: usize = fs::read_dir(&layers)
+        .unwrap()
+        .map(|shard| entries(&shard.unwrap().path()))
+        .sum();
+    assert_eq!(left, 0);
+    assert_eq!(entries(&scene.path("root/state/index")), 0);
+    assert_eq!(entries(&scene.path("root/content/trash")), 0);
+
+    let missing = scene.lapstrake(&["rmi", &reference]);
+    assert_eq!(missing.status.code(), Some(3), "{missing:?}");
+}

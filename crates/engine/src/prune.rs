@@ -1,0 +1,256 @@
+//! Pruning: images that nobody needs, and whatever nothing keeps alive.
+//!
+//! Docker's semantics, as its engine has them and not its manual: several `label` filters must all
+//! match; an image is exempt by `label!` only if it has all that are named; `until` is compared with the
+//! time when the image was built, and one that does not say so is kept.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use lapstrake_oci::Digest;
+use lapstrake_store::{ImageRecord, Inventory};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::remove::{Removed, is_tagged};
+use crate::when;
+
+/// Which images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those without a tag.
+    Dangling,
+    /// Those on which no writable layer lies.
+    Unused,
+}
+
+/// A label to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Its key.
+    pub key: String,
+    /// Its value; with none, any.
+    pub value: Option<String>,
+}
+
+/// What to prune.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prune {
+    /// Which images.
+    pub which: Which,
+    /// Only images with all of these.
+    pub labels: Vec<Label>,
+    /// Only images that don't have all of these.
+    pub not_labels: Vec<Label>,
+    /// Only images that were built before.
+    pub until: Option<SystemTime>,
+}
+
+/// Whether to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// Say what would be done.
+    Nothing,
+    /// Do it.
+    It,
+}
+
+/// What a choice of images depends on.
+#[derive(Debug, Clone)]
+struct Candidate {
+    names: Vec<ImageRecord>,
+    labels: BTreeMap<String, String>,
+    created: Option<SystemTime>,
+    used: bool,
+}
+
+impl Engine {
+    /// Removes images that nobody needs, and whatever else nothing keeps alive: layers of pulls that
+    /// failed, content that a crash left. The space is free when the trash was emptied.
+    ///
+    /// # Errors
+    /// If the store can't be read or changed.
+    pub fn prune(&self, prune: &Prune, doing: Doing, now: SystemTime) -> Result<Removed> {
+        let collection = self.store.collect();
+        let inventory = collection.inventory(now)?;
+        let names = choose(&self.candidates(&inventory)?, prune);
+        let mounted = self.run.in_use()?;
+        let plan = collection.plan(&inventory, &names, &mounted)?;
+        if doing == Doing::Nothing {
+            let objects: Vec<_> = plan
+                .victims
+                .iter()
+                .map(|victim| victim.object.clone())
+                .collect();
+            return Ok(Removed::of(&plan.names, &objects, plan.bytes));
+        }
+        let collected = collection.carry_out(&plan, now)?;
+        self.forget_realised(&collected)?;
+        Ok(Removed::of(
+            &collected.names,
+            &collected.objects,
+            collected.bytes,
+        ))
+    }
+
+    fn candidates(&self, inventory: &Inventory) -> Result<Vec<Candidate>> {
+        let mut images: BTreeMap<&Digest, Vec<ImageRecord>> = BTreeMap::new();
+        for name in &inventory.names {
+            let image = &name.image;
+            images
+                .entry(&image.manifest)
+                .or_default()
+                .push(image.clone());
+        }
+        let mut candidates = Vec::new();
+        for (manifest, names) in images {
+            let used = !self.store.state().holders(manifest)?.is_empty();
+            let config = match self.config(&names[0]) {
+                Ok(config) => Some(config),
+                // It can't be used, and nothing is known of it that would exempt it.
+                Err(Error::Store(lapstrake_store::Error::Missing(_))) => None,
+                Err(error) => return Err(error),
+            };
+            let config = config.as_ref().map(|config| config.value());
+            let created = config.and_then(|config| config.created.as_deref());
+            candidates.push(Candidate {
+                names,
+                labels: config
+                    .map(|config| config.config.labels.clone())
+                    .unwrap_or_default(),
+                created: created.and_then(when::rfc3339),
+                used,
+            });
+        }
+        Ok(candidates)
+    }
+}
+
+/// The names that are to go.
+fn choose(candidates: &[Candidate], prune: &Prune) -> Vec<ImageRecord> {
+    let chosen = candidates.iter().filter(|image| {
+        let old = prune
+            .until
+            .is_none_or(|until| image.created.is_some_and(|created| created < until));
+        let tagged = image.names.iter().any(is_tagged);
+        !image.used
+            && (prune.which == Which::Unused || !tagged)
+            && old
+            && has_all(&image.labels, &prune.labels)
+            && (prune.not_labels.is_empty() || !has_all(&image.labels, &prune.not_labels))
+    });
+    chosen.flat_map(|image| &image.names).cloned().collect()
+}
+
+fn has_all(labels: &BTreeMap<String, String>, wanted: &[Label]) -> bool {
+    wanted.iter().all(|label| match &label.value {
+        None => labels.contains_key(&label.key),
+        Some(value) => labels.get(&label.key) == Some(value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use lapstrake_oci::Algorithm;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn candidate(name: &str, labels: &[(&str, &str)], created: Option<u64>) -> Candidate {
+        let digest = Algorithm::Sha256.digest(name.as_bytes());
+        let reference = match name.strip_suffix('@') {
+            Some(repo) => format!("docker.io/library/{repo}@{digest}"),
+            None => format!("docker.io/library/{name}"),
+        };
+        Candidate {
+            names: vec![ImageRecord {
+                reference,
+                manifest: digest.clone(),
+                config: digest,
+            }],
+            labels: (labels.iter())
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            created: created.map(at),
+            used: false,
+        }
+    }
+
+    fn candidates() -> Vec<Candidate> {
+        let mut used = candidate("used:1", &[], Some(10));
+        used.used = true;
+        vec![
+            candidate("old:1", &[("a", "1")], Some(10)),
+            candidate("new:1", &[("a", "2"), ("b", "")], Some(100)),
+            candidate("undated:1", &[], None),
+            candidate("dangling@", &[("a", "1"), ("b", "")], Some(10)),
+            used,
+        ]
+    }
+
+    fn label(text: &str) -> Label {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        Label {
+            key: key.to_owned(),
+            value,
+        }
+    }
+
+    /// Which repositories go.
+    fn check(which: Which, labels: &[&str], not: &[&str], until: Option<u64>, want: &[&str]) {
+        let prune = Prune {
+            which,
+            labels: labels.iter().map(|text| label(text)).collect(),
+            not_labels: not.iter().map(|text| label(text)).collect(),
+            until: until.map(at),
+        };
+        let chosen = choose(&candidates(), &prune);
+        let repo = |image: &ImageRecord| {
+            let name = image.reference.strip_prefix("docker.io/library/").unwrap();
+            name.split([':', '@']).next().unwrap().to_owned()
+        };
+        assert_eq!(chosen.iter().map(repo).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn only_what_has_no_tag_unless_all_are_meant_and_never_what_is_used() {
+        check(Which::Dangling, &[], &[], None, &["dangling"]);
+        let all = ["old", "new", "undated", "dangling"];
+        check(Which::Unused, &[], &[], None, &all);
+    }
+
+    #[test]
+    fn labels_must_all_match() {
+        check(
+            Which::Unused,
+            &["a"],
+            &[],
+            None,
+            &["old", "new", "dangling"],
+        );
+        check(Which::Unused, &["a=1"], &[], None, &["old", "dangling"]);
+        check(Which::Unused, &["a=1", "b"], &[], None, &["dangling"]);
+        check(Which::Unused, &["c"], &[], None, &[]);
+    }
+
+    #[test]
+    fn only_all_named_labels_exempt() {
+        check(Which::Unused, &[], &["b"], None, &["old", "undated"]);
+        let but_new = ["old", "undated", "dangling"];
+        check(Which::Unused, &[], &["a=2", "b"], None, &but_new);
+    }
+
+    #[test]
+    fn until_takes_what_was_built_before_and_leaves_what_does_not_say() {
+        check(Which::Unused, &[], &[], Some(100), &["old", "dangling"]);
+        check(Which::Unused, &[], &[], Some(10), &[]);
+    }
+}
