@@ -269,10 +269,15 @@ impl Layer {
     /// Makes a span again and writes it in place: into a hole, or over what is damaged. The spans
     /// that come for free on the way are written as well; all that were, are given.
     pub fn fill(&self, span: usize) -> Result<Range<usize>, Error> {
-        make(&self.table, &*self.source, span..span + 1, |index, tar| {
-            self.place(index, tar)
-        })?;
+        self.fill_all(span..span + 1)?;
         Ok(self.table.group(span))
+    }
+
+    /// As [`Self::fill`], for spans that follow each other: the source is read once.
+    pub fn fill_all(&self, spans: Range<usize>) -> Result<(), Error> {
+        make(&self.table, &*self.source, spans, |index, tar| {
+            self.place(index, tar)
+        })
     }
 
     fn place(&self, span: usize, tar: &[u8]) -> Result<(), Error> {

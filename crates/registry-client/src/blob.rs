@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::http;
 use crate::retry::Patience;
 
-/// A blob being fetched: exactly as many bytes as its descriptor says, or an error.
+/// A blob being fetched: all bytes that its descriptor speaks of, from where it was begun, or an error.
 #[derive(Debug)]
 pub struct BlobStream {
     client: Client,
@@ -19,6 +19,7 @@ pub struct BlobStream {
     digest: Digest,
     what: String,
     size: u64,
+    /// Counted from the blob's start.
     received: u64,
     answer: Option<Response>,
     /// Bytes that the server sends again because it ignores ranges.
@@ -31,6 +32,7 @@ impl BlobStream {
         client: Client,
         repo: &Repo,
         blob: &Descriptor,
+        from: u64,
     ) -> Result<Self, Error> {
         let mut stream = Self {
             client,
@@ -38,7 +40,7 @@ impl BlobStream {
             digest: blob.digest.clone(),
             what: format!("the blob {}", blob.digest),
             size: blob.size,
-            received: 0,
+            received: from,
             answer: None,
             skip: 0,
             patience: Patience::default(),

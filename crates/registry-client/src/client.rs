@@ -145,7 +145,20 @@ impl Client {
     /// # Errors
     /// If the registry refuses.
     pub async fn blob(&self, repo: &Repo, blob: &Descriptor) -> Result<BlobStream, Error> {
-        BlobStream::open(self.clone(), repo, blob).await
+        BlobStream::open(self.clone(), repo, blob, 0).await
+    }
+
+    /// Starts to fetch a blob from a byte on.
+    ///
+    /// # Errors
+    /// If the registry refuses.
+    pub async fn blob_after(
+        &self,
+        repo: &Repo,
+        blob: &Descriptor,
+        from: u64,
+    ) -> Result<BlobStream, Error> {
+        BlobStream::open(self.clone(), repo, blob, from).await
     }
 
     /// Sends a request for a blob from a byte on.

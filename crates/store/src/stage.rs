@@ -200,6 +200,11 @@ pub struct StagedLayer {
 }
 
 impl StagedLayer {
+    /// Its files, until it is published or dropped.
+    pub fn files(&self) -> LayerFiles {
+        LayerFiles::below(&self.dir.path)
+    }
+
     /// Gives the layer its name, if `got`, the digest of the tar that was written, is the `want`ed one. If
     /// the layer is in the store already, this copy of it is dropped. With [`Durability::OnlyHere`] the
     /// layer is on disk before it gets its name, and the name when this returns; else nothing is synced,

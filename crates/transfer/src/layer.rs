@@ -21,11 +21,12 @@ mod split;
 use std::sync::mpsc;
 
 pub(crate) use local::make;
+pub(crate) use split::Staged;
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;
 use lapstrake_oci::{Compression, Descriptor, DiffId};
-use lapstrake_store::{LayerRecord, Store};
+use lapstrake_store::Store;
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -77,14 +78,14 @@ fn queue() -> (Queue, Blocks) {
     )
 }
 
-/// Receives a blob and publishes its layer; returns its record, not yet in the state database.
-/// Blocks until all is done: run it on a thread of its own.
-pub(crate) fn receive(
+/// Receives a blob and stages its layer, all digests checked. Blocks until all is done: run it on a
+/// thread of its own.
+pub(crate) fn stage(
     store: &Store,
     wanted: &Wanted,
     limits: Limits,
     blob: PipeReader<lapstrake_registry_client::Error>,
-) -> Result<LayerRecord> {
+) -> Result<Staged> {
     let (queue, blocks) = queue();
     std::thread::scope(|scope| {
         let decode = std::thread::Builder::new()
@@ -99,7 +100,7 @@ pub(crate) fn receive(
         match (decoded, split) {
             (Err(Error::Abandoned), Err(error)) | (Err(error), _) => Err(error),
             (Ok(_), Err(error)) => Err(error),
-            (Ok(compression), Ok(split)) => split.publish(store, wanted, compression),
+            (Ok(compression), Ok(split)) => split.stage(wanted, compression),
         }
     })
 }

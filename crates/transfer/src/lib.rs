@@ -18,9 +18,11 @@ mod lease;
 mod limits;
 mod own;
 mod pull;
+mod source;
 
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use limits::Limits;
 pub use own::{add_image, add_layer};
 pub use pull::{Event, PullOptions, Pulled, pull};
+pub use source::RegistrySource;

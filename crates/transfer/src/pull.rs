@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lapstrake_bridge::{blocking, pipe, worker};
+use lapstrake_bridge::{PipeWriter, blocking, pipe, worker};
 use lapstrake_oci::{
-    Config, DiffId, Digest, Document, Image, Index, Manifest, Parsed, Platform, Reference, Repo,
-    bounds,
+    Config, Descriptor, DiffId, Digest, Document, Image, Index, Manifest, Parsed, Platform,
+    Reference, Repo, bounds,
 };
-use lapstrake_registry_client::Client;
+use lapstrake_registry_client::{Client, Error as ClientError};
 use lapstrake_store::{Commit, Durability, ImageRecord, LayerState, Lineage, Source, Store};
 use tokio::task::JoinSet;
 
@@ -217,7 +217,7 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
         // An image may hold a layer more than once; it is fetched once.
         let mut wanted: BTreeMap<DiffId, Wanted> = BTreeMap::new();
         for layer in image.layers() {
-            if self.is_here(layer.diff_id).await? {
+            if self.is_here(layer.diff_id, layer.blob).await? {
                 (self.tell)(Event::Exists {
                     blob: layer.blob.digest.clone(),
                 });
@@ -258,12 +258,17 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
     }
 
     /// Whether the store has a layer that can be used. One of which that is not sure is read first.
-    async fn is_here(&self, id: &DiffId) -> Result<bool> {
+    /// From where it could be fetched is recorded all the same: the source known so far may go.
+    async fn is_here(&self, id: &DiffId, blob: &Descriptor) -> Result<bool> {
         let (store, id) = (Arc::clone(self.store), id.clone());
+        let source = source(self.repo, blob);
         blocking(move || {
             let record = store.state().layer(&id)?;
             match record {
                 Some(record) if store.content.has_layer(&id) => {
+                    if !store.state().sources(&id)?.contains(&source) {
+                        store.state().add_layer(&record, Some(&source))?;
+                    }
                     if record.state != LayerState::Doubtful {
                         return Ok(true);
                     }
@@ -295,43 +300,23 @@ async fn fetch_layer<T: Fn(Event) + Send + Sync + 'static>(
         bytes: blob.size,
     });
     let (writer, reader) = pipe(PIPE_CHUNKS);
-    let source = Source {
-        repository: repo.to_string(),
-        blob: blob.digest.clone(),
-        blob_len: blob.size,
-        media_type: blob.media_type.clone(),
-    };
+    let source = source(&repo, &blob);
     let at = Arc::clone(&store);
     let receiver = worker("layer", move || {
-        let record = layer::receive(&at, &wanted, limits, reader)?;
+        let staged = layer::stage(&at, &wanted, limits, reader)?;
+        let record = staged.publish(&at, Durability::HasSource)?;
         at.state().add_layer(&record, Some(&source))?;
         Ok::<_, Error>(record)
     })
     .map_err(Error::NoThread)?;
     let mut received = 0;
-    let feed = async {
-        let mut stream = match client.blob(&repo, &blob).await {
-            Ok(stream) => stream,
-            Err(error) => return writer.fail(error).await,
-        };
-        loop {
-            match stream.next_chunk().await {
-                Ok(Some(chunk)) => {
-                    received += chunk.len() as u64;
-                    tell(Event::Progress {
-                        blob: blob.digest.clone(),
-                        bytes: received,
-                    });
-                    if writer.write(chunk).await.is_err() {
-                        // The receiver stopped; what it returns says why.
-                        return;
-                    }
-                }
-                Ok(None) => return writer.end().await,
-                Err(error) => return writer.fail(error).await,
-            }
-        }
-    };
+    let feed = feed(&client, &repo, &blob, writer, |bytes| {
+        received = bytes;
+        tell(Event::Progress {
+            blob: blob.digest.clone(),
+            bytes,
+        });
+    });
     feed.await;
     let record = receiver.join().await??;
     tell(Event::Done {
@@ -339,4 +324,42 @@ async fn fetch_layer<T: Fn(Event) + Send + Sync + 'static>(
         tar_bytes: record.tar_len,
     });
     Ok(received)
+}
+
+fn source(repo: &Repo, blob: &Descriptor) -> Source {
+    Source {
+        repository: repo.to_string(),
+        blob: blob.digest.clone(),
+        blob_len: blob.size,
+        media_type: blob.media_type.clone(),
+    }
+}
+
+/// Passes a blob from a registry on, and tells how much of it came so far.
+pub(crate) async fn feed(
+    client: &Client,
+    repo: &Repo,
+    blob: &Descriptor,
+    writer: PipeWriter<ClientError>,
+    mut tell: impl FnMut(u64),
+) {
+    let mut stream = match client.blob(repo, blob).await {
+        Ok(stream) => stream,
+        Err(error) => return writer.fail(error).await,
+    };
+    let mut received = 0;
+    loop {
+        match stream.next_chunk().await {
+            Ok(Some(chunk)) => {
+                received += chunk.len() as u64;
+                tell(received);
+                if writer.write(chunk).await.is_err() {
+                    // The receiver stopped; what it returns says why.
+                    return;
+                }
+            }
+            Ok(None) => return writer.end().await,
+            Err(error) => return writer.fail(error).await,
+        }
+    }
 }

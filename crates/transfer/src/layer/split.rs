@@ -5,7 +5,10 @@ use std::io;
 
 use lapstrake_fill::spans::{Blob, SpanRecorder};
 use lapstrake_oci::{Algorithm, Compression, DiffId, Digest};
-use lapstrake_store::{Durability, LayerRecord, LayerStage, LayerState, Store};
+use lapstrake_store::{
+    Durability, Error as StoreError, LayerFiles, LayerRecord, LayerStage, LayerState, StagedLayer,
+    Store,
+};
 use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
 use super::{Block, Blocks, Wanted};
@@ -58,46 +61,65 @@ pub(super) fn run(
     })
 }
 
+/// A layer that is written, and what its name says, but has no name yet.
+pub(crate) struct Staged {
+    staged: StagedLayer,
+    layer: SplitLayer,
+    id: DiffId,
+}
+
 impl Split {
-    pub(super) fn publish(
-        self,
-        store: &Store,
-        wanted: &Wanted,
-        compression: Compression,
-    ) -> Result<LayerRecord> {
-        let blob = Blob {
+    /// Ends the layer, which must have the name that is wanted.
+    pub(super) fn stage(self, wanted: &Wanted, compression: Compression) -> Result<Staged> {
+        let (want, got) = (&wanted.diff_id, &self.digest);
+        if want.0 != *got {
+            let (want, got) = (want.clone(), DiffId(got.clone()));
+            return Err(StoreError::LayerMismatch { want, got }.into());
+        }
+        self.stage_as(Blob {
             digest: wanted.blob.digest.clone(),
             bytes: wanted.blob.size,
             compression,
-        };
-        self.publish_as(store, &wanted.diff_id, blob, Durability::HasSource)
+        })
     }
 
     /// Publishes a layer that only we have, under whatever its tar hashes to. It is on disk then.
     pub(super) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
-        let id = DiffId(self.digest.clone());
         // As if the registry had it uncompressed: so a push would send it.
         let blob = Blob {
             digest: self.digest.clone(),
             bytes: self.layer.tar_len,
             compression: Compression::None,
         };
-        self.publish_as(store, &id, blob, Durability::OnlyHere)
+        self.stage_as(blob)?.publish(store, Durability::OnlyHere)
     }
 
-    fn publish_as(
-        self,
-        store: &Store,
-        want: &DiffId,
-        blob: Blob,
-        durability: Durability,
-    ) -> Result<LayerRecord> {
+    fn stage_as(self, blob: Blob) -> Result<Staged> {
         let spans = self.recorder.finish(blob);
         let staged = self.stage.finish(&self.layer.skeleton, &spans.to_bytes())?;
-        staged.publish(&store.content, want, DiffId(self.digest), durability)?;
-        let index = index::write(store, want, &self.layer.tree, self.layer.data_len)?;
+        Ok(Staged {
+            staged,
+            layer: self.layer,
+            id: DiffId(self.digest),
+        })
+    }
+}
+
+impl Staged {
+    /// Its files, until it is published or dropped.
+    pub(crate) fn files(&self) -> LayerFiles {
+        self.staged.files()
+    }
+
+    /// Gives the layer its name and writes its index; returns its record, not yet in the state
+    /// database.
+    pub(crate) fn publish(self, store: &Store, durability: Durability) -> Result<LayerRecord> {
+        let id = self.id;
+        self.staged
+            .publish(&store.content, &id, id.clone(), durability)?;
+        let index = index::write(store, &id, &self.layer.tree, self.layer.data_len)?;
         Ok(LayerRecord {
-            diff_id: want.clone(),
+            diff_id: id,
             tar_len: self.layer.tar_len,
             data_len: self.layer.data_len,
             index,
