@@ -60,12 +60,30 @@ pub fn subvolume_id(dir: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok(lookup.tree)
 }
 
-/// Whether quota groups are on.
-pub fn quota_is_on(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// What the quota groups of a file system are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// There are none.
+    Off,
+    /// They count.
+    Right,
+    /// The kernel stopped counting; see [`recount`].
+    Wrong,
+}
+
+/// Whether quota groups are on, and right.
+pub fn groups(dir: BorrowedFd<'_>) -> Result<Groups, Errno> {
     match search(dir, QUOTA_TREE, QGROUP_STATUS, 0) {
-        // version, generation, flags
-        Ok(Some(item)) => Ok(number(&item, 2)? & STATUS_ON != 0),
-        Ok(None) | Err(Errno::NOENT) => Ok(false),
+        Ok(Some(item)) => {
+            // version, generation, flags
+            let flags = number(&item, 2)?;
+            Ok(match (flags & STATUS_ON, flags & STATUS_INCONSISTENT) {
+                (0, _) => Groups::Off,
+                (_, 0) => Groups::Right,
+                _ => Groups::Wrong,
+            })
+        }
+        Ok(None) | Err(Errno::NOENT) => Ok(Groups::Off),
         Err(errno) => Err(errno),
     }
 }
@@ -77,6 +95,22 @@ pub fn enable_quota(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     let request = unsafe { Updater::<QUOTA_CTL, [u64; 2]>::new(&mut control) };
     // SAFETY: the argument is the one that this opcode takes.
     unsafe { ioctl(dir, request) }?;
+    wait_for_count(dir)
+}
+
+/// Counts everything again, and waits until that is done.
+pub fn recount(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: QUOTA_RESCAN reads one `struct btrfs_ioctl_quota_rescan_args`, eight u64.
+    let request = unsafe { Setter::<QUOTA_RESCAN, [u64; 8]>::new([0; 8]) };
+    // SAFETY: the argument is the one that this opcode reads; the kernel keeps no pointer to it.
+    match unsafe { ioctl(dir, request) } {
+        // It is under way.
+        Ok(()) | Err(Errno::INPROGRESS) => wait_for_count(dir),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn wait_for_count(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: QUOTA_RESCAN_WAIT takes no argument.
     let request = unsafe { NoArg::<QUOTA_RESCAN_WAIT>::new() };
     // SAFETY: as above.
@@ -126,7 +160,8 @@ pub fn set_limit(dir: BorrowedFd<'_>, subvolume: u64, bytes: Option<u64>) -> Res
     unsafe { ioctl(dir, request) }
 }
 
-/// Removes the quota group of a subvolume that is gone.
+/// Removes the quota group of a subvolume that is gone. One that does not count zero must not be
+/// removed: the kernel then stops counting for all of them.
 ///
 /// # Errors
 /// `EBUSY` while the kernel still frees the subvolume.
@@ -144,6 +179,7 @@ const QGROUP_STATUS: u32 = 240;
 const QGROUP_INFO: u32 = 242;
 const QGROUP_LIMIT_ITEM: u32 = 244;
 const STATUS_ON: u64 = 1;
+const STATUS_INCONSISTENT: u64 = 4;
 const LIMIT_REFERRED: u64 = 1;
 const ENABLE: u64 = 1;
 
@@ -155,6 +191,7 @@ const INO_LOOKUP: Opcode = 0xD000_9412;
 const QUOTA_CTL: Opcode = 0xC010_9428;
 const QGROUP_CREATE: Opcode = 0x4010_942A;
 const QGROUP_LIMIT: Opcode = 0x8030_942B;
+const QUOTA_RESCAN: Opcode = 0x4040_942C;
 const QUOTA_RESCAN_WAIT: Opcode = 0x942E;
 
 /// `struct btrfs_ioctl_vol_args`.

@@ -70,8 +70,8 @@ pub(super) struct Facts {
     filesystem: String,
     magic: u64,
     projects: std::result::Result<quota::Enforcement, Errno>,
-    /// Whether quota groups are on; `None` where there are none.
-    groups: Option<bool>,
+    /// What quota groups are worth; `None` where there can be none.
+    groups: Option<btrfs::Groups>,
     mke2fs: Option<PathBuf>,
     loops: bool,
 }
@@ -97,9 +97,9 @@ impl Facts {
         let magic = u64::from_ne_bytes(statfs.f_type.to_ne_bytes()) & 0xFFFF_FFFF;
         let name = NAMES.iter().find(|(number, _)| *number == magic);
         let groups = match magic {
-            BTRFS => Some(
-                btrfs::quota_is_on(dir.as_fd()).map_err(io("ask for quota groups at", rooms))?,
-            ),
+            BTRFS => {
+                Some(btrfs::groups(dir.as_fd()).map_err(io("ask for quota groups at", rooms))?)
+            }
             _ => None,
         };
         Ok(Self {
@@ -190,7 +190,7 @@ impl Facts {
             Some(reason) => format!("{way}: {reason}"),
         });
         let mut reasons = Vec::from(reasons);
-        if self.groups == Some(false) {
+        if self.groups == Some(btrfs::Groups::Off) {
             reasons.push(
                 "btrfs quota groups are off; the first room with a limit turns them on".to_owned(),
             );
@@ -222,7 +222,7 @@ mod tests {
 
     fn facts(
         projects: std::result::Result<quota::Enforcement, Errno>,
-        groups: Option<bool>,
+        groups: Option<btrfs::Groups>,
         tools: bool,
     ) -> Facts {
         Facts {
@@ -265,17 +265,17 @@ mod tests {
                 Backing::Directory,
             ),
             (
-                facts(Err(Errno::NOSYS), Some(false), true),
+                facts(Err(Errno::NOSYS), Some(btrfs::Groups::Off), true),
                 BYTES,
                 Backing::Subvolume,
             ),
             (
-                facts(Err(Errno::NOSYS), Some(true), true),
+                facts(Err(Errno::NOSYS), Some(btrfs::Groups::Right), true),
                 Limit::NONE,
                 Backing::Subvolume,
             ),
             (
-                facts(Err(Errno::NOSYS), Some(true), true),
+                facts(Err(Errno::NOSYS), Some(btrfs::Groups::Right), true),
                 INODES,
                 Backing::Image,
             ),

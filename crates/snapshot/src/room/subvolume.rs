@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use lapstrake_sys::btrfs;
+use lapstrake_sys::btrfs::{self, Groups};
 use rustix::io::Errno;
 
 use super::error::io;
@@ -25,11 +25,12 @@ pub(super) fn create(dir: &Held, name: &OsStr) -> Result<()> {
 pub(super) fn set_limit(room: &Held, bytes: Option<u64>) -> Result<()> {
     let fd = room.as_fd();
     let path = room.path();
-    if !btrfs::quota_is_on(fd).map_err(io("ask for quota groups at", path))? {
-        if bytes.is_none() {
-            return Ok(());
-        }
-        btrfs::enable_quota(fd).map_err(io("turn on quota groups at", path))?;
+    match btrfs::groups(fd).map_err(io("ask for quota groups at", path))? {
+        Groups::Right => {}
+        // Nothing is counted then, and nothing need be.
+        Groups::Off | Groups::Wrong if bytes.is_none() => return Ok(()),
+        Groups::Off => btrfs::enable_quota(fd).map_err(io("turn on quota groups at", path))?,
+        Groups::Wrong => btrfs::recount(fd).map_err(io("recount quota groups at", path))?,
     }
     let subvolume = id(fd, path)?;
     btrfs::set_limit(fd, subvolume, bytes).map_err(io("limit subvolume", path))
@@ -38,6 +39,10 @@ pub(super) fn set_limit(room: &Held, bytes: Option<u64>) -> Result<()> {
 /// What the room uses; `None` if that is not counted.
 pub(super) fn usage(room: &Held) -> Result<Option<Usage>> {
     let fd = room.as_fd();
+    let groups = btrfs::groups(fd).map_err(io("ask for quota groups at", room.path()))?;
+    if groups != Groups::Right {
+        return Ok(None);
+    }
     let subvolume = id(fd, room.path())?;
     let quota = btrfs::quota(fd, subvolume).map_err(io("look up the quota of", room.path()))?;
     Ok(quota.map(|quota| Usage {
@@ -64,10 +69,17 @@ pub(super) fn delete(dir: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<O
     }
 }
 
-/// Removes the quota group of a deleted subvolume. `false` while the kernel needs it.
+/// Removes the quota group of a deleted subvolume, unless the kernel did. `false` while it frees the
+/// subvolume.
 pub(super) fn forget(dir: BorrowedFd<'_>, subvolume: u64, path: &Path) -> Result<bool> {
+    let quota = btrfs::quota(dir, subvolume).map_err(io("look up a quota group at", path))?;
+    match quota {
+        None => return Ok(true),
+        Some(quota) if quota.bytes > 0 => return Ok(false),
+        Some(_) => {}
+    }
     match btrfs::remove_group(dir, subvolume) {
-        // Quotas may be off by now, or the kernel removed it.
+        // Quotas may be off by now.
         Ok(()) | Err(Errno::NOENT | Errno::NOTCONN) => Ok(true),
         Err(Errno::BUSY) => Ok(false),
         Err(errno) => Err(io("remove a quota group at", path)(errno)),

@@ -22,6 +22,13 @@ pub(crate) fn privileged(test: &str) -> bool {
     root
 }
 
+/// Whether this process has `CAP_SYS_RESOURCE`.
+pub(crate) fn may_exceed_limits() -> bool {
+    let sets = rustix::thread::capabilities(None).unwrap();
+    sets.effective
+        .contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
+}
+
 /// A scratch directory. When dropped, whatever is mounted beneath it is unmounted, top first.
 pub(crate) struct Scene {
     pub(crate) dir: TempDir,
@@ -47,19 +54,26 @@ impl Scene {
     }
 
     /// Rooms on a new file system of so many MiB, in a file.
-    pub(crate) fn on(mkfs: &[&str], options: &str, mib: u64) -> Self {
+    pub(crate) fn on(mkfs: &[&str], mib: u64) -> Self {
+        Self::with_option(mkfs, "defaults", mib).unwrap()
+    }
+
+    /// The same, mounted with an option; `None` if the kernel does not take it.
+    pub(crate) fn with_option(mkfs: &[&str], option: &str, mib: u64) -> Option<Self> {
         let scene = Self::new(None);
         let file = scene.dir.path().join("file");
         File::create(&file).unwrap().set_len(mib * MIB).unwrap();
         run(&[mkfs, &[text(&file)]].concat());
-        run(&[
-            "mount",
-            "-o",
-            &format!("loop,{options}"),
-            text(&file),
-            text(&scene.disk),
-        ]);
-        scene
+        let mounted = Command::new("mount")
+            .args([
+                "-o",
+                &format!("loop,{option}"),
+                text(&file),
+                text(&scene.disk),
+            ])
+            .output()
+            .unwrap();
+        mounted.status.success().then_some(scene)
     }
 
     /// Rooms on tmpfs.

@@ -4,6 +4,7 @@
 //! is asked for again: the new limit is recorded before the image grows, and after it has shrunk.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -138,7 +139,10 @@ impl Change<'_> {
             })?;
             device.refresh_size().map_err(attach::named(&self.image))?;
             match ext4::grow(dir.as_fd(), blocks) {
-                Ok(()) => super::refresh(self.room, &seat, &device)?,
+                Ok(()) => {
+                    super::refresh(self.room, &seat, &device)?;
+                    self.keep_back(device.path())?;
+                }
                 // Without CAP_SYS_RESOURCE.
                 Err(Errno::PERM) => {
                     drop((dir, device));
@@ -148,6 +152,18 @@ impl Change<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What ext4 keeps back follows its size when it is mounted, not when it grows.
+    fn keep_back(&self, device: &Path) -> Result<()> {
+        let blocks = superblock::kept_back(Record::read(self.room)?.blocks);
+        let name = device.file_name().unwrap_or_default();
+        let path = Path::new("/sys/fs/ext4")
+            .join(name)
+            .join("reserved_clusters");
+        let file = File::options().write(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(blocks.to_string().as_bytes()));
+        written.map_err(io("write", path))
     }
 
     fn lengthen(&self, blocks: u64, reserve: Reserve) -> Result<()> {
