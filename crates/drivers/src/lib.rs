@@ -5,6 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod erofs;
+mod overlay2;
+pub mod vfs;
+
+mod copy_tree;
+mod home;
+mod unpack;
+
+pub use overlay2::Overlay2;
+pub use vfs::Vfs;
 
 use lapstrake_snapshot::CopyUp;
 

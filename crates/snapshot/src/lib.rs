@@ -32,5 +32,5 @@ pub use mounts::{Lower, Mounts, Overlay, Root, Shared, Upper, Value};
 pub use open::{OpenDir, OpenFile};
 pub use overlay::OverlayApi;
 pub use place::Place;
-pub use run_dir::{Mounted, Quiet, RunDir};
+pub use run_dir::{Kept, Mounted, Quiet, RunDir};
 pub use stack::{MAX_LAYERS, distinct};

@@ -1,5 +1,6 @@
 //! Files and directories that are held open from their check to their use.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::{Error, Result, StoredFile};
 /// Nothing can be put in its place between check and mount.
 #[derive(Debug)]
 pub struct OpenFile {
-    fd: OwnedFd,
+    file: File,
     path: PathBuf,
     length: u64,
     device: u64,
@@ -39,7 +40,7 @@ impl OpenFile {
             });
         }
         Ok(Self {
-            fd,
+            file: fd.into(),
             path: path.clone(),
             length,
             device: stat.st_dev,
@@ -49,6 +50,11 @@ impl OpenFile {
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Its length.
@@ -63,13 +69,13 @@ impl OpenFile {
 
     /// A path to the open file, for interfaces that take no descriptors.
     pub fn descriptor_path(&self) -> String {
-        format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd())
+        format!("/proc/thread-self/fd/{}", self.file.as_raw_fd())
     }
 }
 
 impl AsFd for OpenFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 

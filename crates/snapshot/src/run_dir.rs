@@ -77,7 +77,7 @@ impl RunDir {
         // For each layer: its index, its data, its root.
         let descriptors = 64 + 3 * u32::try_from(stack.len()).unwrap_or(u32::MAX / 4);
         let mount = || {
-            let _in_use = self.guard(File::lock_shared)?;
+            let _kept = self.keep()?;
             let mounts = driver.mounts(stack, place)?;
             let locked = self.lock()?;
             perform::perform(&locked, driver.name(), &mounts, place, target).inspect_err(|_| {
@@ -123,6 +123,13 @@ impl RunDir {
         Ok(self.lock()?.users()?.places)
     }
 
+    /// Lets nobody take a layer away while the answer is held.
+    pub fn keep(&self) -> Result<Kept> {
+        Ok(Kept {
+            _guard: self.guard(File::lock_shared)?,
+        })
+    }
+
     /// Waits until no root is being made, and lets none be made while the answer is held: what is
     /// not in use then may be taken away.
     pub fn quiet(&self) -> Result<Quiet<'_>> {
@@ -149,6 +156,12 @@ impl RunDir {
 /// Half a second in all: longer than any look, shorter than anyone's patience.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// A time in which no layer is taken away.
+#[derive(Debug)]
+pub struct Kept {
+    _guard: Guard,
+}
 
 /// A time in which no root is made.
 #[derive(Debug)]

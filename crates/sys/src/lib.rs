@@ -8,6 +8,7 @@
 )]
 
 pub mod btrfs;
+pub mod copy;
 pub mod ext4;
 pub mod file;
 pub mod fuse;

@@ -4,7 +4,9 @@
 //! program, and no crate but those of tests depends on it.
 #![forbid(unsafe_code)]
 
+pub mod contract;
 pub mod disk;
+pub mod inventory;
 pub mod registry;
 pub mod scene;
 pub mod seeds;

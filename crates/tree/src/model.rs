@@ -121,6 +121,8 @@ pub struct Node {
     pub content: Content,
 }
 
+pub use crate::whiteout::steers_overlay;
+
 /// The tree of one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {

@@ -134,8 +134,21 @@ impl Marks {
 }
 
 /// Whether overlay would obey this attribute.
-pub(crate) fn steers_overlay(attribute: &[u8]) -> bool {
+pub fn steers_overlay(attribute: &[u8]) -> bool {
     attribute.starts_with(b"trusted.overlay.") || attribute.starts_with(b"user.overlay.")
+}
+
+impl Node {
+    /// Whether overlay takes it for a whiteout: its name is hidden, and it is not seen itself.
+    pub fn is_whiteout(&self) -> bool {
+        self.content == Content::CharDevice(Device { major: 0, minor: 0 })
+    }
+
+    /// Whether it is a directory that hides all that lies below it.
+    pub fn is_opaque(&self) -> bool {
+        matches!(self.content, Content::Directory(_))
+            && self.metadata.xattrs.contains_key(OPAQUE_XATTR)
+    }
 }
 
 /// What the tar hid so far. Applied when every entry is known, so that their order does not matter.

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["oci", "sys"]),
     ("fill", &["oci", "sys", "tree"]),
     ("snapshot", &["oci", "sys", "tree"]),
-    ("drivers", &["oci", "snapshot", "sys"]),
+    ("drivers", &["oci", "snapshot", "sys", "tree"]),
     ("bridge", &[]),
     ("registry-client", &["distribution", "oci"]),
     (
