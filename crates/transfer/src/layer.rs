@@ -21,7 +21,7 @@ mod split;
 use std::sync::mpsc;
 
 pub(crate) use local::make;
-pub(crate) use split::Staged;
+pub(crate) use split::{Split, Staged};
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;

@@ -12,7 +12,7 @@ use lapstrake_store::{Lease, Object, Store};
 use crate::error::Result;
 
 /// How long what a dead pull has fetched is kept, so that the next one need not fetch it again.
-const TERM: Duration = Duration::from_secs(60 * 60);
+pub(crate) const TERM: Duration = Duration::from_secs(60 * 60);
 
 /// A lease that is renewed while something is going on.
 pub(crate) struct Kept(Arc<Lease>);

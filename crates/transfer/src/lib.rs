@@ -23,6 +23,6 @@ mod source;
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use limits::Limits;
-pub use own::{add_image, add_layer};
+pub use own::{OwnLayer, add_image, add_layer};
 pub use pull::{Event, PullOptions, Pulled, pull};
 pub use source::RegistrySource;

@@ -2,14 +2,27 @@
 //!
 //! It has no source, so that all of it is on disk before it is acknowledged.
 
+use std::time::SystemTime;
+
 use lapstrake_oci::{DiffId, Digest};
-use lapstrake_store::{Commit, Durability, ImageRecord, LayerRecord, LayerState, Lineage, Store};
+use lapstrake_store::{
+    Commit, Durability, ImageRecord, LayerRecord, LayerState, Lease, Lineage, Object, Store,
+};
 use lapstrake_tree::changes::{Changes, View};
 
 use crate::check::settle_layer;
 use crate::error::Result;
 use crate::layer;
+use crate::lease::TERM;
 use crate::limits::Limits;
+
+/// A layer that was made here, and what keeps it until an image does.
+#[derive(Debug)]
+pub struct OwnLayer {
+    /// The layer.
+    pub record: LayerRecord,
+    _lease: Lease,
+}
 
 /// Writes changes as a layer: data, skeleton and index in one pass over the changed files. The layer
 /// is on disk when this returns.
@@ -22,24 +35,30 @@ pub fn add_layer<U: View + Sync, L: View + Sync>(
     upper: &U,
     lower: &L,
     limits: Limits,
-) -> Result<LayerRecord> {
-    let layer = layer::make(store, changes, upper, lower, limits)?;
-    let id = &layer.diff_id;
-    let before = store.state().layer(id)?;
+) -> Result<OwnLayer> {
+    let made = layer::make(store, changes, upper, lower, limits)?;
+    // Before the layer is looked for: what is there may be another's to remove.
+    let lease = store.lease(&[Object::Layer(made.id())], SystemTime::now() + TERM)?;
+    let before = store.state().layer(&made.id())?;
+    let record = made.publish_own(store)?;
+    let id = &record.diff_id;
     if before.is_some_and(|before| before.state == LayerState::Doubtful) {
         // The same layer was here, and was kept; nobody knows yet whether a crash spared it.
         settle_layer(store, id)?;
     }
-    store.state().add_layer(&layer, None)?;
+    store.state().add_layer(&record, None)?;
     store.state().set_proved([id])?;
-    Ok(LayerRecord {
-        state: LayerState::Proved,
-        ..layer
+    Ok(OwnLayer {
+        record: LayerRecord {
+            state: LayerState::Proved,
+            ..record
+        },
+        _lease: lease,
     })
 }
 
-/// Stores an image's documents and lets its name lead to it. All is on disk when this returns. Its
-/// layers must be.
+/// Stores an image's documents and lets its name lead to it. All is on disk when this returns. `layer`
+/// is the one that was made for it; the others must be claimed or held by something else.
 ///
 /// # Errors
 /// If the disk or the database refuses.
@@ -48,7 +67,13 @@ pub fn add_image(
     image: &ImageRecord,
     layers: &[DiffId],
     documents: &[(&Digest, &[u8])],
+    layer: Option<OwnLayer>,
 ) -> Result<()> {
+    let names = documents
+        .iter()
+        .map(|(digest, _)| Object::Blob((*digest).clone()));
+    let names: Vec<_> = names.collect();
+    let lease = store.lease(&names, SystemTime::now() + TERM)?;
     for (digest, bytes) in documents {
         store
             .content
@@ -59,5 +84,7 @@ pub fn add_image(
         layers,
     };
     store.state().set_image(image, &lineage, Commit::Synced)?;
+    // The name keeps all of it from here on.
+    drop((lease, layer));
     Ok(())
 }

@@ -4,25 +4,24 @@ use std::io::{self, Write};
 
 use lapstrake_fill::decode::{Boundary, Restart};
 use lapstrake_oci::Algorithm;
-use lapstrake_store::{LayerRecord, Store};
+use lapstrake_store::Store;
 use lapstrake_tree::changes::{Changes, View, write_layer};
 
-use super::{BLOCK_BYTES, Block, Queue, decode::next_block, queue, split};
+use super::{BLOCK_BYTES, Block, Queue, Split, decode::next_block, queue, split};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
 /// Bytes of tar in a span: the tar is its own blob, so that decoding can start anywhere.
 const SPAN_BYTES: u64 = 1 << 20;
 
-/// Writes changes as a layer and publishes it, on disk; returns its record, not yet in the state
-/// database. Each changed file is read once.
+/// Writes changes as a layer that is not published yet. Each changed file is read once.
 pub(crate) fn make<U: View + Sync, L: View + Sync>(
     store: &Store,
     changes: &Changes,
     upper: &U,
     lower: &L,
     limits: Limits,
-) -> Result<LayerRecord> {
+) -> Result<Split> {
     let (queue, blocks) = queue();
     std::thread::scope(|scope| {
         let tar = std::thread::Builder::new()
@@ -42,7 +41,7 @@ pub(crate) fn make<U: View + Sync, L: View + Sync>(
                 Err(error)
             }
             (Err(error), _) | (Ok(()), Err(error)) => Err(error),
-            (Ok(()), Ok(split)) => split.publish_own(store),
+            (Ok(()), Ok(split)) => Ok(split),
         }
     })
 }

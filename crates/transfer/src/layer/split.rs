@@ -25,7 +25,7 @@ impl DataSink for Sink {
 }
 
 /// A layer that is written but not published.
-pub(super) struct Split {
+pub(crate) struct Split {
     layer: SplitLayer,
     stage: LayerStage,
     recorder: SpanRecorder,
@@ -83,8 +83,13 @@ impl Split {
         })
     }
 
+    /// What its tar hashes to.
+    pub(crate) fn id(&self) -> DiffId {
+        DiffId(self.digest.clone())
+    }
+
     /// Publishes a layer that only we have, under whatever its tar hashes to. It is on disk then.
-    pub(super) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
+    pub(crate) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
         // As if the registry had it uncompressed: so a push would send it.
         let blob = Blob {
             digest: self.digest.clone(),
