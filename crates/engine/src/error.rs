@@ -37,11 +37,6 @@ pub enum Error {
         /// The layer.
         layer: lapstrake_oci::DiffId,
     },
-    /// A name that cannot name a writable layer.
-    #[error(
-        "{0:?} cannot name a writable layer: use letters, digits, '-', '_' and '.', and begin with a letter or digit"
-    )]
-    Name(String),
     /// Neither the image nor the command line says what to run.
     #[error("{0} names no command to run: give one")]
     NoCommand(String),
@@ -56,6 +51,28 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A writable layer that lies on another image than the one that was asked for.
+    #[error("the writable layer {name} lies on {image}: mount that, or use another name")]
+    OtherImage {
+        /// The layer.
+        name: String,
+        /// Its image.
+        image: String,
+    },
+    /// An instruction that does not change a config.
+    #[error("cannot change the image's config by {instruction:?}: {why}")]
+    Change {
+        /// The instruction.
+        instruction: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A writable layer's room.
+    #[error(transparent)]
+    Room(#[from] lapstrake_snapshot::room::Error),
+    /// What a writable layer changed cannot be told.
+    #[error(transparent)]
+    Changes(#[from] lapstrake_tree::changes::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] lapstrake_store::Error),
@@ -106,13 +123,16 @@ impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
         use lapstrake_snapshot::Class as Mount;
+        use lapstrake_snapshot::room::Class as Room;
         use lapstrake_transfer::Class as Transfer;
+        use lapstrake_tree::changes::Error as Changes;
         match self {
             Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
             Self::ImageUsed { .. }
             | Self::SeveralNames { .. }
             | Self::Ambiguous(_)
-            | Self::Name(_)
+            | Self::OtherImage { .. }
+            | Self::Change { .. }
             | Self::NoCommand(_)
             | Self::NoUser(_)
             | Self::Image(_) => Class::Invalid,
@@ -137,6 +157,19 @@ impl Error {
                 Mount::DataLoss => Class::DataLoss,
                 Mount::ResourceExhausted => Class::ResourceExhausted,
                 Mount::Internal => Class::Internal,
+            },
+            Self::Room(error) => match error.class() {
+                Room::NotFound => Class::NotFound,
+                Room::AlreadyExists | Room::FailedPrecondition | Room::Invalid => Class::Invalid,
+                Room::DataLoss => Class::DataLoss,
+                Room::ResourceExhausted => Class::ResourceExhausted,
+                Room::Internal => Class::Internal,
+            },
+            Self::Changes(error) => match error {
+                Changes::Unsteady { .. } => Class::Unavailable,
+                Changes::Unrepresentable { .. } => Class::Invalid,
+                Changes::Damaged { .. } => Class::DataLoss,
+                Changes::Io { .. } | Changes::Output(_) => Class::Internal,
             },
             Self::Client(_) | Self::Runtime { .. } | Self::Io { .. } => Class::Internal,
         }

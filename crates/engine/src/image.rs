@@ -1,6 +1,6 @@
 //! Images in the store.
 
-use lapstrake_oci::{Config, Digest, Parsed, Reference, bounds};
+use lapstrake_oci::{Config, Digest, Manifest, Parsed, Reference, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
 use lapstrake_store::{Claim, ImageRecord, LayerRecord, LayerState, Object};
 use lapstrake_transfer::{index, settle_layer};
@@ -119,6 +119,14 @@ impl Engine {
             .content
             .read_blob(&image.config, bounds::MAX_CONFIG_BYTES as u64)?;
         Ok(Parsed::<Config>::config(raw)?)
+    }
+
+    pub(crate) fn manifest(&self, image: &ImageRecord) -> Result<Parsed<Manifest>> {
+        let raw = self
+            .store
+            .content
+            .read_blob(&image.manifest, bounds::MAX_MANIFEST_BYTES as u64)?;
+        Ok(Parsed::<Manifest>::manifest(raw)?)
     }
 
     /// The files of an image's layers, bottom first, and what their records say of them.

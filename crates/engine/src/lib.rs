@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod commit;
 mod error;
 mod image;
 mod prune;
@@ -15,8 +16,10 @@ mod root;
 mod run;
 mod runtime_spec;
 mod when;
+mod writable;
 
 pub use check::{CheckReport, DamagedLayer, Depth, check};
+pub use commit::{CommitOptions, Committed};
 pub use error::{Class, Error};
 pub use image::ImageSummary;
 pub use prune::{Doing, Label, Prune, Which};
@@ -24,18 +27,22 @@ pub use remove::{IfUsed, ImageName, Removed};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
 pub use when::until;
+pub use writable::{WritableSummary, free_removed};
 
 pub use lapstrake_oci::{Platform, Reference};
 pub use lapstrake_registry_client::{Client, Credential, Options as ClientOptions, PlainHttp};
+pub use lapstrake_snapshot::room::{Limit as RoomLimit, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
+pub use lapstrake_tree::changes::{Change, ChangeKind, Changes};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use lapstrake_drivers::erofs::{Erofs, PageCache};
+use lapstrake_snapshot::room::Rooms;
 use lapstrake_snapshot::{CopyUp, Driver, RunDir};
 use lapstrake_store::{HostId, Place, Store};
 
@@ -61,6 +68,10 @@ pub struct Engine {
     run: RunDir,
     driver: Arc<dyn Driver>,
     run_path: PathBuf,
+    /// Opened when they are needed: most verbs do not.
+    rooms: OnceLock<Rooms>,
+    /// Held while a writable layer is made or removed.
+    writables: Mutex<()>,
 }
 
 /// How to open the store.
@@ -79,6 +90,23 @@ impl Engine {
     /// If a directory can't be used, the store has an unknown format, or another process owns it
     /// for too long.
     pub fn open(surroundings: &Surroundings, opening: Opening<'_>) -> Result<Self> {
+        let driver = Erofs {
+            // See docs/design/0002-page-cache.md.
+            cache: PageCache::Direct,
+            copy_up: CopyUp::AttributesFirst,
+        };
+        Self::open_with(surroundings, opening, Arc::new(driver))
+    }
+
+    /// As [`Engine::open`], with a driver of the caller's.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_with(
+        surroundings: &Surroundings,
+        opening: Opening<'_>,
+        driver: Arc<dyn Driver>,
+    ) -> Result<Self> {
         let host = HostId::from_hostname(&surroundings.hostname);
         let place = Place {
             root: &surroundings.root,
@@ -93,15 +121,14 @@ impl Engine {
         let engine = Self {
             store: Arc::new(store),
             run,
-            driver: Arc::new(Erofs {
-                // See docs/design/0002-page-cache.md.
-                cache: PageCache::Direct,
-                copy_up: CopyUp::AttributesFirst,
-            }),
+            driver,
             run_path: surroundings.run.clone(),
+            rooms: OnceLock::new(),
+            writables: Mutex::new(()),
         };
         if engine.store.access() == lapstrake_store::Access::Owner {
             engine.link_images()?;
+            engine.sweep_writables()?;
         }
         Ok(engine)
     }

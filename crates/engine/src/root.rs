@@ -7,7 +7,7 @@ use lapstrake_oci::Reference;
 use lapstrake_snapshot::{self as snapshot, Layer, Mounted};
 
 use crate::Engine;
-use crate::error::{Error, Result, io_error};
+use crate::error::{Result, io_error};
 
 /// What may be done in a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,18 +47,9 @@ impl Engine {
         let (image, config) = (&claimed.image, &claimed.config);
         let place = match access {
             Access::ReadOnly => None,
-            Access::Writable(name) => Some(self.container_dir(name)?),
+            Access::Writable(name) => Some(self.enter(image, config, name)?),
         };
-        for dir in [Some(target), place.as_deref()].into_iter().flatten() {
-            std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-        }
-        if let Access::Writable(name) = access {
-            let layers = &config.value().rootfs.diff_ids;
-            let mut state = self.store.state();
-            if !state.holders(&image.manifest)?.contains(name) {
-                state.hold(name, image, layers)?;
-            }
-        }
+        std::fs::create_dir_all(target).map_err(io_error("create", target))?;
         let stack = self.stack(image, config)?;
         let mounted = match self.realise_and_mount(&stack, place.as_deref(), target) {
             Err(snapshot::Error::Index { .. }) => {
@@ -82,23 +73,6 @@ impl Engine {
     /// If it is busy or not a root of this store.
     pub fn unmount(&self, target: &Path) -> Result<()> {
         Ok(self.run.unmount(target)?)
-    }
-
-    /// The directory of a writable layer.
-    pub(crate) fn container_dir(&self, name: &str) -> Result<PathBuf> {
-        let is_word = |b: u8| b.is_ascii_alphanumeric();
-        let fits = name
-            .bytes()
-            .all(|b| is_word(b) || matches!(b, b'-' | b'_' | b'.'));
-        if !fits || name.len() > 128 || !name.bytes().next().is_some_and(is_word) {
-            return Err(Error::Name(name.to_owned()));
-        }
-        Ok(self
-            .store
-            .root()
-            .join("state")
-            .join("containers")
-            .join(name))
     }
 
     fn realise_and_mount(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use lapstrake_oci::Reference;
+use lapstrake_snapshot::room::Limit;
 
 use crate::Engine;
 use crate::error::{Error, Result, io_error};
@@ -33,7 +34,6 @@ pub struct Bundle {
     /// Where the runtime keeps its state.
     state: PathBuf,
     dir: PathBuf,
-    layer: PathBuf,
 }
 
 impl Engine {
@@ -49,11 +49,12 @@ impl Engine {
             runtime: options.runtime.clone(),
             state: self.run_path.join("runtime"),
             dir: self.run_path.join("bundles").join(&options.name),
-            layer: self.container_dir(&options.name)?,
         };
-        // Each must be new, or a failure here would remove what belongs to another container.
-        for dir in [&bundle.dir, &bundle.layer] {
-            create_new(dir)?;
+        // Both must be new, or a failure here would remove what belongs to another container.
+        create_new(&bundle.dir)?;
+        if let Err(error) = self.create(reference, &options.name, Limit::NONE) {
+            drop(bundle.remove());
+            return Err(error);
         }
         let root = bundle.root();
         if let Err(error) = self.mount(reference, &root, &Access::Writable(options.name.clone())) {
@@ -86,21 +87,18 @@ impl Engine {
 
     fn remove_bundle(&self, bundle: &Bundle) -> Result<()> {
         bundle.remove()?;
-        Ok(self.store.state().release(&bundle.name)?)
+        self.remove_writable(&bundle.name)
     }
 }
 
 impl Bundle {
     fn remove(&self) -> Result<()> {
-        for dir in [&self.dir, &self.layer] {
-            match std::fs::remove_dir_all(dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", dir)(error));
-                }
-                _ => {}
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(io_error("remove", &self.dir)(error))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn root(&self) -> PathBuf {

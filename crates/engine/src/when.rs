@@ -133,6 +133,35 @@ fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok()
 }
 
+/// A time with as many places after the second as it needs. Times before 1970 are 1970.
+pub(crate) fn to_rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let fraction = match since.subsec_nanos() {
+        0 => String::new(),
+        nanoseconds => format!(".{nanoseconds:09}")
+            .trim_end_matches('0')
+            .to_owned(),
+    };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+}
+
+/// Year, month and day of a number of days after 1970-01-01.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Counted from 0000-03-01, so that a leap day is the last of its year, and every 400 years are
+    // alike.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,5 +213,22 @@ mod tests {
         ] {
             check(text, None);
         }
+    }
+
+    #[test]
+    fn times_are_written_as_date_does() {
+        // From `date -u -d @N +%FT%TZ`.
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_799, "2000-02-29T23:59:59Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_795_000_000, "2026-11-18T11:06:40Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(to_rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+        let half = UNIX_EPOCH + Duration::new(1, 500_000_000);
+        assert_eq!(to_rfc3339(half), "1970-01-01T00:00:01.5Z");
     }
 }

@@ -23,7 +23,7 @@ pub mod platform;
 pub mod reference;
 
 pub use chain::{ChainId, chain_ids};
-pub use config::Config;
+pub use config::{Config, Execution, History};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use document::Document;

@@ -88,6 +88,11 @@ impl Place {
         publish::sync_dir(place).map_err(std_io("sync", place))
     }
 
+    /// Whether no root was ever mounted on what is at `place`, so that nothing can have changed.
+    pub fn is_untouched(place: &Path) -> bool {
+        place.join("new").exists()
+    }
+
     /// The directories of the overlay layer at `place`.
     pub fn open_upper(place: &Path) -> Result<Upper> {
         match Self::at(place)? {

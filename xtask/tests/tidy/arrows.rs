@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "snapshot",
             "store",
             "transfer",
+            "tree",
         ],
     ),
     ("cli", &["engine", "oci"]),

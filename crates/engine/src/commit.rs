@@ -1,0 +1,179 @@
+//! What a writable layer changed, and an image of it.
+//!
+//! Changes are read beside the stack as it is without the layer, which is mounted for the while. A
+//! writable layer may be in use meanwhile; what changes under the reader's hands makes an error, or a
+//! layer with some of it. Whoever wants one moment stops or pauses the container.
+
+mod change;
+mod document;
+mod words;
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use lapstrake_oci::{Config, Parsed, Reference};
+use lapstrake_snapshot::{FileTree, Layer, Place, RunDir, WritableTree};
+use lapstrake_store::{ImageRecord, LayerRecord};
+use lapstrake_transfer::{Limits, add_image, add_layer};
+use lapstrake_tree::changes::{Changes, Writable, changes};
+
+use crate::Engine;
+use crate::error::{Result, io_error};
+use crate::when::to_rfc3339;
+
+/// What to write into the documents of a committed image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// Instructions that change its config, as in a Dockerfile.
+    pub changes: Vec<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// A remark.
+    pub message: Option<String>,
+    /// When.
+    pub now: SystemTime,
+}
+
+/// A committed image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its name and documents.
+    pub image: ImageRecord,
+    /// The layer that was added; none if nothing had changed.
+    pub layer: Option<LayerRecord>,
+    /// Sockets, which no layer holds.
+    pub skipped: Vec<Box<[u8]>>,
+}
+
+impl Engine {
+    /// What a writable layer changed of its image.
+    ///
+    /// # Errors
+    /// If there is no such layer, or it or its image can't be read.
+    pub fn changes(&self, name: &str) -> Result<Changes> {
+        let image = self.writable(name)?.image;
+        let config = self.config(&image)?;
+        self.read_changes(name, &image, &config, |found, _, _| Ok(found))
+    }
+
+    /// Makes an image of a writable layer: its own image with one layer more. All of it is on disk when
+    /// this returns.
+    ///
+    /// # Errors
+    /// If there is no such layer, it can't be read or changes meanwhile, no layer can hold what was
+    /// changed, an instruction is not understood, or the disk refuses.
+    pub fn commit(
+        &self,
+        name: &str,
+        reference: &Reference,
+        options: &CommitOptions,
+    ) -> Result<Committed> {
+        let base = self.writable(name)?.image;
+        let config = self.config(&base)?;
+        let manifest = self.manifest(&base)?;
+        // Instructions are read before files are.
+        change::apply(&mut config.config.clone(), &options.changes)?;
+        let (layer, skipped) = self.read_changes(name, &base, &config, |found, upper, lower| {
+            let layer = if found.entries.is_empty() {
+                None
+            } else {
+                Some(add_layer(
+                    &self.store,
+                    &found,
+                    upper,
+                    lower,
+                    Limits::DEFAULT,
+                )?)
+            };
+            Ok((layer, found.skipped))
+        })?;
+        let record = layer.as_ref().map(|layer| layer.record.clone());
+        let created = to_rfc3339(options.now);
+        let documents = document::build(&manifest, &config, record.as_ref(), options, &created)?;
+        let image = ImageRecord {
+            reference: reference.to_string(),
+            manifest: documents.manifest.0.clone(),
+            config: documents.config.0.clone(),
+        };
+        let both = [&documents.manifest, &documents.config];
+        let both = both.map(|(digest, bytes)| (digest, &bytes[..]));
+        add_image(&self.store, &image, &documents.diff_ids, &both, layer)?;
+        Ok(Committed {
+            image,
+            layer: record,
+            skipped,
+        })
+    }
+
+    /// Finds changes and does something with them, while layer and stack can be read.
+    fn read_changes<T>(
+        &self,
+        name: &str,
+        image: &ImageRecord,
+        config: &Parsed<Config>,
+        use_them: impl FnOnce(Changes, &FileTree, &FileTree) -> Result<T>,
+    ) -> Result<T> {
+        let place = self.rooms()?.mount(&name.parse()?)?.dir;
+        let tree = self.driver.tree(&place)?;
+        let dir = match &tree {
+            WritableTree::Upper { dir, .. } | WritableTree::Whole { dir } => dir,
+        };
+        let upper = FileTree::open(dir).map_err(io_error("open", dir))?;
+        let stack = self.stack(image, config)?;
+        let stack = MountedStack::of(self, &stack)?;
+        let lower = FileTree::open(&stack.target).map_err(io_error("open", &stack.target))?;
+        let writable = match &tree {
+            WritableTree::Upper { .. } => Writable::Upper(&upper),
+            WritableTree::Whole { .. } => Writable::Whole(&upper),
+        };
+        let found = if Place::is_untouched(&place) {
+            Changes::default()
+        } else {
+            changes(&writable, &lower)?
+        };
+        use_them(found, &upper, &lower)
+    }
+}
+
+/// A stack that is mounted, to be read only, until it is dropped.
+struct MountedStack<'a> {
+    run: &'a RunDir,
+    target: PathBuf,
+}
+
+impl<'a> MountedStack<'a> {
+    fn of(engine: &'a Engine, stack: &[Layer]) -> Result<Self> {
+        let below = engine.run_path.join("read");
+        std::fs::create_dir_all(&below).map_err(io_error("create", &below))?;
+        let target = unique_dir(&below)?;
+        let mounted = Self {
+            run: &engine.run,
+            target,
+        };
+        engine.driver.realise(stack)?;
+        engine
+            .run
+            .mount(&*engine.driver, stack, None, &mounted.target)?;
+        Ok(mounted)
+    }
+}
+
+impl Drop for MountedStack<'_> {
+    fn drop(&mut self) {
+        // What is left after a failure here is below the run directory, and gone with the boot.
+        drop(self.run.unmount(&self.target));
+        drop(std::fs::remove_dir(&self.target));
+    }
+}
+
+fn unique_dir(below: &std::path::Path) -> Result<PathBuf> {
+    for n in 0_u32.. {
+        let dir = below.join(format!("{}-{n}", std::process::id()));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io_error("create", &dir)(error)),
+        }
+    }
+    unreachable!("a process does not read so many stacks at a time")
+}

@@ -1,0 +1,9 @@
+//! Writable layers: what is done in one, listed, committed, and seen in the image that comes of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
+#![expect(clippy::disallowed_methods, reason = "files of a test need not last")]
+
+mod life;
+mod random;
+mod scene;
+mod steps;
+mod tree;

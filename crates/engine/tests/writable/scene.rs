@@ -1,0 +1,165 @@
+//! A store with an image in it, and roots that are unmounted in the end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lapstrake_drivers::erofs::{Erofs, PageCache};
+use lapstrake_engine::{
+    Access, Client, ClientOptions, CommitOptions, Committed, Engine, Limits, Opening, PlainHttp,
+    Platform, PullOptions, Reference, Surroundings,
+};
+use lapstrake_snapshot::{CopyUp, Driver};
+use lapstrake_testkit::registry::{self, Layer, Registry};
+use lapstrake_testkit::tar::Tar;
+
+pub(crate) struct Scene {
+    // Dropped in this order: the engine lets go of the store before its directory goes.
+    pub(crate) engine: Engine,
+    pub(crate) image: Reference,
+    pub(crate) dir: tempfile::TempDir,
+    mounted: RefCell<Vec<PathBuf>>,
+}
+
+pub(crate) fn erofs(copy_up: CopyUp) -> Arc<dyn Driver> {
+    Arc::new(Erofs {
+        cache: PageCache::Buffered,
+        copy_up,
+    })
+}
+
+/// Few files of many kinds, in two layers, the upper of which hides some of the lower one's.
+fn layers() -> [Layer; 2] {
+    let mut below = Tar::default();
+    below
+        .directory("a", 0o755)
+        .file("a/f", 0o644, b"below")
+        .file("a/gone", 0o644, b"gone")
+        .directory("a/b", 0o700)
+        .file("a/b/f", 0o600, &[7; 10_000])
+        .hard_link("a/b/g", "a/b/f")
+        .hard_link("g", "a/f")
+        .directory("b", 0o755)
+        .file("b/f", 0o4755, b"#!")
+        .symlink("b/g", "../a/f")
+        .directory("c", 0o1777)
+        .directory("c/c", 0o755)
+        .file("c/c/f", 0o644, b"")
+        .fifo("c/p", 0o644)
+        .device("d", b'3', 1, 3);
+    let mut above = Tar::default();
+    above
+        .directory("a", 0o750)
+        .file("a/.wh.gone", 0, b"")
+        .file("a/g", 0o644, b"above")
+        .directory("b", 0o711)
+        .file("b/.wh..wh..opq", 0, b"")
+        .file("b/f", 0o644, b"above");
+    [Layer::plain(below.finish()), Layer::plain(above.finish())]
+}
+
+impl Scene {
+    /// A scene, if this process may mount.
+    pub(crate) fn new(test: &str, driver: Arc<dyn Driver>) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED {test}: needs root");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path(), driver, "boot");
+        let registry = Registry::start(registry::Access::Open);
+        let image = registry.add_image("app", "1", &layers()).reference;
+        let client = Client::new(ClientOptions {
+            user_agent: "test".to_owned(),
+            plain_http: PlainHttp::Loopback,
+            credentials: BTreeMap::new(),
+        })
+        .unwrap();
+        let options = PullOptions {
+            platform: Platform::host(),
+            parallel: 1,
+            limits: Limits::DEFAULT,
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(engine.pull(&client, &image, &options, |_event| {}))
+            .unwrap();
+        Some(Self {
+            engine,
+            image,
+            dir,
+            mounted: RefCell::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn mount(&self, image: &Reference, access: &Access) -> PathBuf {
+        let number = self.mounted.borrow().len();
+        let target = self.dir.path().join(format!("root-{number}"));
+        self.engine.mount(image, &target, access).unwrap();
+        self.mounted.borrow_mut().push(target.clone());
+        target
+    }
+
+    /// What the store is after a crash that `happened` tells of.
+    pub(crate) fn after(mut self, driver: Arc<dyn Driver>, happened: impl FnOnce(&Path)) -> Self {
+        let other = tempfile::tempdir().unwrap();
+        // A store has one owner at a time: let go of this one first.
+        drop(std::mem::replace(
+            &mut self.engine,
+            open(other.path(), Arc::clone(&driver), "boot"),
+        ));
+        happened(&self.dir.path().join("root/state"));
+        self.engine = open(self.dir.path(), driver, "another boot");
+        self
+    }
+
+    /// Mounts an image to be changed under this name.
+    pub(crate) fn change(&self, image: &Reference, name: &str) -> PathBuf {
+        self.mount(image, &Access::Writable(name.to_owned()))
+    }
+
+    pub(crate) fn commit(&self, name: &str, to: &str) -> (Reference, Committed) {
+        let reference: Reference = to.parse().unwrap();
+        let options = CommitOptions {
+            changes: Vec::new(),
+            author: None,
+            message: None,
+            now: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
+        let committed = self.engine.commit(name, &reference, &options).unwrap();
+        (reference, committed)
+    }
+}
+
+/// Opens the store as after a start with this boot id: after another one there may be something to sweep.
+pub(crate) fn open(dir: &Path, driver: Arc<dyn Driver>, boot_id: &str) -> Engine {
+    let surroundings = Surroundings {
+        root: dir.join("root"),
+        run: dir.join("run"),
+        hostname: "h".to_owned(),
+        boot_id: boot_id.to_owned(),
+    };
+    Engine::open_with(&surroundings, Opening::Own(None), driver).unwrap()
+}
+
+pub(crate) fn options(changes: &[&str]) -> CommitOptions {
+    CommitOptions {
+        changes: changes.iter().map(|text| (*text).to_owned()).collect(),
+        author: Some("me".to_owned()),
+        message: Some("done".to_owned()),
+        now: SystemTime::UNIX_EPOCH,
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // Roots that a test unmounted itself are not there any more.
+        for target in self.mounted.borrow().iter().rev() {
+            drop(self.engine.unmount(target));
+        }
+    }
+}
