@@ -118,6 +118,7 @@ impl Rooms {
             && let Some(pooled) = self.take_from_pool(limit)?
         {
             self.move_in(&pooled, id)?;
+            drop(pooled);
             return self.mount(id);
         }
         let stage = self.shelf.stage()?;
@@ -135,11 +136,21 @@ impl Rooms {
             Backing::Image => image::mount(&self.seats, held.path(), id.as_str())?,
             _ => held.path().to_owned(),
         };
+        if backing == Backing::Image {
+            self.guard()?;
+        }
         Ok(Room {
             id: id.clone(),
             dir,
             backing,
         })
+    }
+
+    /// Sees to it that rooms in image files run full before the file system below does. Whoever has
+    /// the rooms for long calls it every second or so; [`mount`](Self::mount), [`create`](Self::create)
+    /// and [`resize`](Self::resize) do too.
+    pub fn guard(&self) -> Result<()> {
+        image::pass(&self.seats, self.shelf.rooms())
     }
 
     /// Says that nobody uses the directory of the room any more. Roots that are mounted on it go on.
@@ -180,7 +191,10 @@ impl Rooms {
             limit,
         };
         match backing {
-            Backing::Image => image::resize(&self.seats, held.path(), id, limit),
+            Backing::Image => {
+                image::resize(&self.seats, held.path(), id, limit)?;
+                self.guard()
+            }
             Backing::Project => {
                 let number = self.project_of(&held)?;
                 check_shrink(id, &project::usage(&held, number)?, limit)?;

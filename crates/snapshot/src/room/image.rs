@@ -14,16 +14,18 @@
 //! file, through the descriptor that the device keeps: the lock lives exactly as long as the
 //! device, across processes and mount namespaces. Who finds it locked looks for the device.
 //!
-//! When the file system *below* runs full, writes that it promised fail: see `docs/limits.md`. With
-//! [`Reserve::Whole`] that cannot happen.
+//! Rooms may be promised more than the file system below has; see `guard`. With [`Reserve::Whole`]
+//! that cannot happen.
 
 mod attach;
+mod guard;
 mod make;
 mod record;
 mod resize;
 mod seats;
 mod superblock;
 
+pub(super) use guard::pass;
 pub(super) use make::create;
 pub(super) use resize::resize;
 pub(super) use seats::Seats;

@@ -88,7 +88,7 @@ fn format(file: &File, path: &Path, wanted: u64, inodes: Option<u64>) -> Result<
         let output = Command::new(mke2fs)
             .env("MKE2FS_CONFIG", "/dev/null")
             .args(["-q", "-F", "-b", "4096", "-I", "256", "-m", "0"])
-            .args(["-O", FEATURES, "-E", "lazy_journal_init=1"])
+            .args(["-O", FEATURES])
             .args(["-J", &format!("size={journal}")])
             .args(["-N", &inodes.max(16).to_string()])
             .arg(path)
@@ -108,12 +108,14 @@ fn format(file: &File, path: &Path, wanted: u64, inodes: Option<u64>) -> Result<
     }
 }
 
-/// Large enough for what is written at a time, small enough to be paid for by every room.
+/// Large enough for what is written at a time, small enough to be paid for by every room: the
+/// journal is the one part whose blocks are taken from the start, so that what it promises can be
+/// kept when the file system below is full.
 fn journal_mib(bytes: u64) -> u64 {
-    match bytes >> 20 {
-        0..256 => 4,
-        256..8192 => 16,
-        _ => 32,
+    match bytes >> 30 {
+        0 => 4,
+        1..64 => 8,
+        _ => 16,
     }
 }
 

@@ -4,7 +4,6 @@
 //! is asked for again: the new limit is recorded before the image grows, and after it has shrunk.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +15,7 @@ use rustix::io::Errno;
 use super::record::Record;
 use super::seats::Seats;
 use super::superblock::{self, Superblock};
-use super::{BLOCK, FILE, Reserve, attach, make};
+use super::{BLOCK, FILE, Reserve, attach, guard, make};
 use crate::room::error::io;
 use crate::room::{Error, Limit, Result, RoomId};
 
@@ -141,7 +140,9 @@ impl Change<'_> {
             match ext4::grow(dir.as_fd(), blocks) {
                 Ok(()) => {
                     super::refresh(self.room, &seat, &device)?;
-                    self.keep_back(device.path())?;
+                    // What ext4 keeps back follows its size when it is mounted, not when it grows.
+                    let blocks = Record::read(self.room)?.blocks;
+                    guard::keep_back(&seat, superblock::kept_back(blocks))?;
                 }
                 // Without CAP_SYS_RESOURCE.
                 Err(Errno::PERM) => {
@@ -152,18 +153,6 @@ impl Change<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What ext4 keeps back follows its size when it is mounted, not when it grows.
-    fn keep_back(&self, device: &Path) -> Result<()> {
-        let blocks = superblock::kept_back(Record::read(self.room)?.blocks);
-        let name = device.file_name().unwrap_or_default();
-        let path = Path::new("/sys/fs/ext4")
-            .join(name)
-            .join("reserved_clusters");
-        let file = File::options().write(true).open(&path);
-        let written = file.and_then(|mut file| file.write_all(blocks.to_string().as_bytes()));
-        written.map_err(io("write", path))
     }
 
     fn lengthen(&self, blocks: u64, reserve: Reserve) -> Result<()> {

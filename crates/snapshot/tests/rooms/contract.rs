@@ -1,25 +1,14 @@
 //! The contract that every kind of room keeps: limits, usage, resizing, removal, restarts.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod room_support;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use lapstrake_snapshot::room::{Backing, Counted, Error, Limit, Rooms, Usage};
 use lapstrake_sys::mount::{self, Unmount};
 
-use room_support::*;
+use crate::support::*;
 
 const NO_LIMIT: Limit = Limit::NONE;
-
-fn bytes(bytes: u64) -> Limit {
-    Limit {
-        bytes: Some(bytes),
-        inodes: None,
-    }
-}
 
 /// All of it, on one file system. `limited` is how rooms with a limit on bytes must be made there.
 fn contract(scene: &Scene, limited: Backing) {
@@ -39,17 +28,6 @@ fn contract(scene: &Scene, limited: Backing) {
     assert_eq!(rooms.ids().unwrap(), []);
     assert!(scene.mounts().is_empty(), "{:?}", scene.mounts());
     assert_loops(scene, 0);
-}
-
-/// A device is freed by the kernel, a moment after its last user.
-fn assert_loops(scene: &Scene, expected: usize) {
-    for _ in 0..200 {
-        if scene.loops().len() == expected {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("{expected} expected, there are {:?}", scene.loops());
 }
 
 fn assert_about(what: &str, found: u64, expected: u64, tolerance: u64) {
@@ -428,37 +406,4 @@ fn privileged_room_in_an_image_grows_under_a_root() {
     mount::unmount(&root, Unmount::IfIdle).unwrap();
     rooms.resize(&id, bytes(500 * MIB)).unwrap();
     assert_eq!(rooms.usage(&id).unwrap().limit, bytes(500 * MIB));
-}
-
-/// All of this on another kernel: once held to limits, once as root is by default.
-fn other_kernel(release: &str) {
-    let Some(vm_run) = std::env::var_os("LAPSTRAKE_VM_RUN") else {
-        eprintln!("SKIPPED vm tests with kernel {release}: LAPSTRAKE_VM_RUN names no vm-run");
-        return;
-    };
-    let tests = std::env::current_exe().unwrap();
-    // The guest sees the host's files at their paths until the disk covers /var/tmp.
-    let script = "cp \"$0\" /tmp/rooms && mkfs.ext4 -q /dev/vda && mount /dev/vda /var/tmp && \
-         setpriv --bounding-set=-sys_resource /tmp/rooms privileged_ --test-threads 1 --nocapture && \
-         exec /tmp/rooms grows_under_a_root --nocapture";
-    let output = std::process::Command::new(vm_run)
-        .args([
-            "--kernel", release, "--disk", "4G", "--", "sh", "-c", script,
-        ])
-        .arg(tests)
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kernel {release}: {told}");
-    assert!(!told.contains("SKIPPED"), "kernel {release}: {told}");
-}
-
-#[test]
-fn vm_room_contract_on_linux_6_12() {
-    other_kernel("6.12");
-}
-
-#[test]
-fn vm_room_contract_on_linux_6_1() {
-    other_kernel("6.1");
 }

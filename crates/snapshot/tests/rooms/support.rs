@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lapstrake_snapshot::room::{Backing, Policy, Reserve, RoomId, Rooms};
+use lapstrake_snapshot::room::{Backing, Limit, Policy, Reserve, RoomId, Rooms};
 use lapstrake_sys::mount::{self, Unmount};
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -204,4 +204,22 @@ pub(crate) fn is_full(errno: Errno) -> bool {
 /// Writes back what the file system at `dir` holds.
 pub(crate) fn sync_at(dir: &Path) {
     rustix::fs::syncfs(File::open(dir).unwrap().as_fd()).unwrap();
+}
+
+pub(crate) fn bytes(bytes: u64) -> Limit {
+    Limit {
+        bytes: Some(bytes),
+        inodes: None,
+    }
+}
+
+/// A device is freed by the kernel, a moment after its last user.
+pub(crate) fn assert_loops(scene: &Scene, expected: usize) {
+    for _ in 0..200 {
+        if scene.loops().len() == expected {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{expected} expected, there are {:?}", scene.loops());
 }
