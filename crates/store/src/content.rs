@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -228,6 +229,17 @@ impl Content {
     /// If a sync failed: the layer must then be checked before it is trusted.
     pub fn prove_layer(&self, id: &DiffId) -> Result<()> {
         self.prove_files(&self.layer_files(id).all())
+    }
+
+    /// Drops what the page cache has of a layer, so that the next look is at the disk. Pages that
+    /// somebody uses at the moment stay.
+    pub(crate) fn drop_cache(&self, id: &DiffId) {
+        for path in self.layer_files(id).all() {
+            // Advice: if it can't be given, the look is at the cache.
+            if let Ok(file) = std::fs::File::open(path) {
+                let _advice = lapstrake_sys::file::drop_cache(file.as_fd());
+            }
+        }
     }
 
     /// Moves a layer that turned out to be damaged out of sight, keeping its bytes for a look.

@@ -58,6 +58,9 @@ pub enum Error {
     /// What a crash left could not be swept, so that nothing new can be told from it.
     #[error("cannot sweep what an earlier process left in the store: {0}")]
     NotSwept(String),
+    /// The store was closed before an answer came.
+    #[error("the store was closed meanwhile")]
+    Closed,
     /// The system has no thread to give.
     #[error("cannot start a thread: {0}")]
     NoThread(io::Error),
@@ -121,7 +124,9 @@ impl Error {
                 }
                 _ => Class::Internal,
             },
-            Self::Database { .. } | Self::NotSwept(_) | Self::NoThread(_) => Class::Internal,
+            Self::Database { .. } | Self::Closed | Self::NotSwept(_) | Self::NoThread(_) => {
+                Class::Internal
+            }
         }
     }
 }

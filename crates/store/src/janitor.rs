@@ -24,7 +24,7 @@ pub(crate) struct Janitor {
 
 /// Whether the sweep is over, and what it kept.
 #[derive(Debug, Default)]
-struct Sweeping {
+pub(crate) struct Sweeping {
     outcome: Mutex<Outcome>,
     over: Condvar,
 }
@@ -78,7 +78,7 @@ impl Janitor {
     /// and throws away what was kept of these objects though nothing is recorded of them: nobody
     /// vouches for its bytes.
     pub(crate) fn make_room(&self, objects: &[Object]) -> Result<()> {
-        let mut outcome = self.swept();
+        let mut outcome = self.sweeping.ended();
         match &mut *outcome {
             Outcome::NotNeeded | Outcome::Running => {}
             Outcome::Failed(why) => return Err(Error::NotSwept(why.clone())),
@@ -93,16 +93,9 @@ impl Janitor {
         Ok(())
     }
 
-    /// Waits until no sweep is running.
-    pub(crate) fn wait(&self) {
-        drop(self.swept());
-    }
-
-    fn swept(&self) -> MutexGuard<'_, Outcome> {
-        let outcome = lock(&self.sweeping.outcome);
-        let running = |outcome: &mut Outcome| matches!(outcome, Outcome::Running);
-        let over = self.sweeping.over.wait_while(outcome, running);
-        over.unwrap_or_else(PoisonError::into_inner)
+    /// What can be waited for.
+    pub(crate) fn sweeping(&self) -> &Arc<Sweeping> {
+        &self.sweeping
     }
 
     /// Learns of a sweep that was done elsewhere.
@@ -132,6 +125,19 @@ impl Janitor {
             // A panic was told on standard error; the store is closed all the same.
             drop(thread.join());
         }
+    }
+}
+
+impl Sweeping {
+    /// Waits until no sweep is running.
+    pub(crate) fn wait(&self) {
+        drop(self.ended());
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Outcome> {
+        let running = |outcome: &mut Outcome| matches!(outcome, Outcome::Running);
+        let ended = self.over.wait_while(lock(&self.outcome), running);
+        ended.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,6 +24,8 @@
 //! Removal: threads claim what they rely on (-> claims), a collection spares that (-> collect), and
 //! what a dead owner left is found by the next one (-> sweep, janitor).
 //!
+//! The disk is waited for by a thread of its own (-> prover).
+//!
 //! Left out: what the bytes mean. The store knows no tar, no HTTP and no Docker.
 #![forbid(unsafe_code)]
 
@@ -39,6 +41,7 @@ mod janitor;
 mod lease;
 mod object;
 mod owner;
+mod prover;
 mod shared;
 mod stage;
 mod state;
@@ -55,6 +58,7 @@ pub use index::{IndexStamp, Indexes};
 pub use lease::Lease;
 pub use object::{Object, ObjectError};
 pub use owner::{Holder, Patience};
+pub use prover::Proof;
 pub use stage::{LayerStage, StagedLayer};
 pub use state::{
     ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State, WritableRecord,
@@ -66,10 +70,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use lapstrake_oci::{DiffId, Digest};
+
 use crate::claims::Claims;
 use crate::janitor::Janitor;
 use crate::lease::Leases;
 use crate::owner::{Before, Owner};
+use crate::prover::Prover;
 use crate::shared::Shared;
 use crate::trash::Trash;
 
@@ -121,6 +128,7 @@ pub struct Store {
     pub indexes: Indexes,
     shared: Arc<Shared>,
     janitor: Janitor,
+    prover: Prover,
     root: PathBuf,
     /// The last field: others must be gone before another process can become the owner.
     owner: Option<Owner>,
@@ -180,6 +188,11 @@ impl Store {
         } else if !store.shared.trash.is_empty()? {
             store.janitor.empty_trash()?;
         }
+        let present = store.state().present_layers()?;
+        if !present.is_empty() {
+            let sweeping = Arc::clone(store.janitor.sweeping());
+            store.prover.catch_up(present, sweeping)?;
+        }
         Ok(store)
     }
 
@@ -204,6 +217,7 @@ impl Store {
             content,
             indexes,
             janitor: Janitor::new(Arc::clone(&shared)),
+            prover: Prover::new(Arc::clone(&shared)),
             shared,
             root: place.root.to_owned(),
             owner,
@@ -264,6 +278,15 @@ impl Store {
         (self.shared.leases).take(claim, objects.to_vec(), expires)
     }
 
+    /// Has published content brought to disk in the background. Layers that are *present* become
+    /// *proved*; others are left as they are.
+    ///
+    /// # Errors
+    /// If there is no thread to do it.
+    pub fn prove(&self, layers: Vec<DiffId>, blobs: Vec<Digest>) -> Result<Proof> {
+        self.prover.prove(layers, blobs)
+    }
+
     /// Begins a collection, when the one that may be running is over.
     pub fn collect(&self) -> Collection<'_> {
         Collection::begin(&self.shared)
@@ -292,7 +315,7 @@ impl Store {
     /// # Errors
     /// If the state database or the file system refuses.
     pub fn sweep(&self) -> Result<Swept> {
-        self.janitor.wait();
+        self.janitor.sweeping().wait();
         let swept = sweep::sweep(&self.shared)?;
         self.janitor.learn(&swept);
         Ok(swept)
@@ -306,6 +329,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        self.prover.finish();
         self.janitor.finish();
         if let Some(owner) = &self.owner
             && self.janitor.is_done()

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lapstrake_oci::DiffId;
+
 use crate::claims::Claims;
 use crate::content::Content;
 use crate::error::Result;
@@ -35,6 +37,13 @@ impl Shared {
             measure(&self.indexes.path(id), &mut files)?;
         }
         Ok(files)
+    }
+
+    /// Lets a layer be read back before it is used again: a sync of it failed.
+    pub(crate) fn doubt(&self, layer: &DiffId) -> Result<()> {
+        self.state().set_doubtful(layer)?;
+        self.content.drop_cache(layer);
+        Ok(())
     }
 
     /// Moves an object to the trash and removes its index. Its records must be gone.

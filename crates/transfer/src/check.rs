@@ -17,7 +17,8 @@ mod quick;
 mod sweep;
 
 use lapstrake_oci::DiffId;
-use lapstrake_store::Store;
+use lapstrake_store::check::FileFacts;
+use lapstrake_store::{LayerRecord, Store};
 
 use crate::error::{Error, Result};
 
@@ -37,20 +38,61 @@ pub fn check_layer(store: &Store, id: &DiffId) -> Result<()> {
     let Some(why) = examined.why_not_served() else {
         return Ok(());
     };
+    Err(quarantine(store, id, why)?)
+}
+
+/// Moves a damaged layer aside and forgets it; returns what to tell.
+fn quarantine(store: &Store, id: &DiffId, why: String) -> Result<Error> {
     let moved = store.content.quarantine_layer(id)?;
     store.state().forget_layer(id)?;
-    Err(Error::Damaged {
+    Ok(Error::Damaged {
         id: id.clone(),
         why,
         moved,
     })
 }
 
-/// Settles a doubtful layer: reads it back, syncs it, and records it as proved.
+/// In what the files of a layer differ from its record, as far as can be told without reading.
+fn disagreement(store: &Store, record: &LayerRecord) -> Option<String> {
+    let files = store.content.layer_files(&record.diff_id);
+    let wanted = [
+        (&files.data, Some(record.data_len)),
+        (&files.skeleton, None),
+        (&files.spans, None),
+    ];
+    wanted.into_iter().find_map(|(path, wanted)| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match FileFacts::of(path) {
+            FileFacts::Missing => Some(format!("its {name} is missing")),
+            FileFacts::Unreadable(why) => Some(format!("its {name}: {why}")),
+            FileFacts::File { hole: Some(at), .. } => {
+                Some(format!("its {name} has a hole at byte {at}"))
+            }
+            FileFacts::File { len, hole: None } if wanted.is_some_and(|wanted| wanted != len) => {
+                Some(format!(
+                    "its {name} has {len} bytes, not {}",
+                    wanted.unwrap_or_default()
+                ))
+            }
+            FileFacts::File { len: 0, .. } if wanted.is_none() => {
+                Some(format!("its {name} is empty"))
+            }
+            FileFacts::File { .. } => None,
+        }
+    })
+}
+
+/// Settles a doubtful layer: compares its sizes and extents with its record, reads it back, syncs
+/// it, and records it as proved. What a crash emptied, cut or left unwritten is told by the first
+/// step, without reading.
 ///
 /// # Errors
 /// As [`check_layer`], or if it can't be synced.
 pub fn settle_layer(store: &Store, id: &DiffId) -> Result<()> {
+    let record = store.state().layer(id)?;
+    if let Some(why) = record.and_then(|record| disagreement(store, &record)) {
+        return Err(quarantine(store, id, why)?);
+    }
     check_layer(store, id)?;
     store.content.prove_layer(id)?;
     store.state().set_proved([id])?;

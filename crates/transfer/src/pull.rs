@@ -145,7 +145,7 @@ pub async fn pull(
     tell(Event::Ready);
 
     let at = Arc::clone(store);
-    let tar_bytes = blocking(move || prove(&at, &diff_ids, &names)).await??;
+    let tar_bytes = blocking(move || prove(&at, diff_ids, names)).await??;
     tell(Event::Durable);
     Ok(Pulled {
         image: record,
@@ -184,22 +184,11 @@ async fn fetch_image(
     Ok((Image::new(manifest, config)?, digest, index))
 }
 
-/// Syncs what a pull published, and records that; returns the bytes of tar in the layers.
-fn prove(store: &Store, layers: &[DiffId], blobs: &[Digest]) -> Result<u64> {
-    let mut tar_bytes = 0;
-    for id in layers {
-        let Some(layer) = store.state().layer(id)? else {
-            continue;
-        };
-        tar_bytes += layer.tar_len;
-        if layer.state != LayerState::Proved {
-            store.content.prove_layer(id)?;
-        }
-    }
-    for blob in blobs {
-        store.content.prove_blob(blob)?;
-    }
-    store.state().set_proved(layers)?;
+/// Waits until what a pull published is on disk; returns the bytes of tar in the layers.
+fn prove(store: &Store, layers: Vec<DiffId>, blobs: Vec<Digest>) -> Result<u64> {
+    let records = store.state().layers(&layers)?;
+    let tar_bytes = records.iter().flatten().map(|layer| layer.tar_len).sum();
+    store.prove(layers, blobs)?.wait()?;
     Ok(tar_bytes)
 }
 

@@ -5,6 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use lapstrake_registry_client::{Client, Options, PlainHttp};
 use lapstrake_store::{HostId, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
 use lapstrake_testkit::tar;
-use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, check_layer, pull};
+use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, check_layer, pull, settle_layer};
 
 fn layers() -> Vec<Layer> {
     let big: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -108,24 +109,20 @@ async fn a_wrong_byte_publishes_nothing_of_the_layer_and_keeps_the_others() {
     pull_into(&store, &image).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_doubtful_layer_full_of_zeros_is_fetched_again() {
+/// Pulls an image and damages the data of a layer as a crash before the proof can. It must be told so
+/// when it is settled, and fetched again by a pull.
+async fn check_crash(damage: fn(&Path), why: &str) {
     let (registry, layers) = (Registry::start(Access::Open), layers());
     let image = registry.add_image("app", "1", &layers);
     let dir = tempfile::tempdir().unwrap();
     pull_into(&store(dir.path(), "one"), &image).await.unwrap();
-    // As after a crash before the proof: the record is back to present, and the data are zeros.
+    // The record is back to present.
     let id = &layers[0].diff_id;
     let store = store(dir.path(), "one");
     let record = store.state().layer(id).unwrap().unwrap();
     store.state().forget_layer(id).unwrap();
     store.state().add_layer(&record, None).unwrap();
-    let data = store.content.layer_files(id).data;
-    let length = std::fs::metadata(&data).unwrap().len();
-    std::fs::File::create(&data)
-        .unwrap()
-        .set_len(length)
-        .unwrap();
+    damage(&store.content.layer_files(id).data);
     drop(store);
     let store = self::store(dir.path(), "three");
     assert_eq!(
@@ -134,4 +131,46 @@ async fn a_doubtful_layer_full_of_zeros_is_fetched_again() {
     );
     pull_into(&store, &image).await.unwrap();
     check_layer(&store, id).unwrap();
+    // The same once more, without a pull that mends it.
+    damage(&store.content.layer_files(id).data);
+    let error = settle_layer(&store, id).unwrap_err().to_string();
+    assert!(error.contains(why), "{error}");
+    assert_eq!(store.state().layer(id).unwrap(), None);
+}
+
+fn zeros(path: &Path) -> Vec<u8> {
+    vec![0; usize::try_from(std::fs::metadata(path).unwrap().len()).unwrap()]
+}
+
+#[tokio::test]
+async fn data_that_never_reached_the_disk_are_told_by_their_extents() {
+    let sparse = |data: &Path| {
+        let length = zeros(data).len() as u64;
+        std::fs::File::create(data)
+            .unwrap()
+            .set_len(length)
+            .unwrap();
+    };
+    check_crash(sparse, "its data has a hole at byte 0").await;
+}
+
+#[tokio::test]
+async fn data_that_were_cut_are_told_by_their_size() {
+    let cut = |data: &Path| {
+        let file = std::fs::File::options().write(true).open(data).unwrap();
+        file.set_len(4096).unwrap();
+    };
+    check_crash(cut, "its data has 4096 bytes").await;
+}
+
+#[tokio::test]
+async fn data_that_became_zeros_are_told_by_their_digest() {
+    let overwrite = |data: &Path| {
+        let zeros = zeros(data);
+        std::fs::File::create(data)
+            .unwrap()
+            .write_all(&zeros)
+            .unwrap();
+    };
+    check_crash(overwrite, "is damaged").await;
 }

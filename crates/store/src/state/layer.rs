@@ -45,6 +45,11 @@ pub enum LayerState {
     Doubtful,
 }
 
+/// Schema 2.
+pub(super) const TABLES_2: &str = "
+CREATE INDEX layer_unproved ON layer (boot_id) WHERE proved = 0;
+";
+
 /// What is known of a published layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerRecord {
@@ -109,7 +114,7 @@ impl State {
         })
     }
 
-    /// Records that layers, and the named images, are on disk; waits until the record is too.
+    /// Records that layers are on disk; waits until the record is too.
     ///
     /// # Errors
     /// If the database refuses.
@@ -121,6 +126,31 @@ impl State {
                 update.execute(params![id.to_string(), boot_id])?;
             }
             Ok(())
+        })
+    }
+
+    /// Records that a layer must be read back before it is used, for a sync of it failed.
+    pub(crate) fn set_doubtful(&mut self, layer: &DiffId) -> Result<()> {
+        self.commit("record a layer as doubtful", Commit::Lazy, |db, _boot| {
+            db.execute(
+                "UPDATE layer SET proved = 0, boot_id = '' WHERE diff_id = ?1",
+                params![layer.to_string()],
+            )
+            .map(drop)
+        })
+    }
+
+    /// Layers that were written under the running kernel and may not be on disk.
+    pub(crate) fn present_layers(&self) -> Result<Vec<DiffId>> {
+        let read = || {
+            self.db
+                .prepare_cached("SELECT diff_id FROM layer WHERE proved = 0 AND boot_id = ?1")?
+                .query_map(params![self.boot_id], |row| Ok(DiffId(parsed(row, 0)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "list the layers to be proved",
+            source,
         })
     }
 

@@ -15,6 +15,7 @@ const STEPS: &[&[&str]] = &[
     &[image::TABLES_1, layer::TABLES_1],
     &[
         image::TABLES_2,
+        layer::TABLES_2,
         edge::TABLES_2,
         note::TABLES_2,
         writable::TABLES_2,
