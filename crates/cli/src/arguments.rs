@@ -62,6 +62,31 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILTER")]
         filter: Vec<Filter>,
     },
+    /// Make a writable layer over an image.
+    Create {
+        #[command(flatten)]
+        how: Creating,
+    },
+    /// List the writable layers, and what they use of the disk.
+    Containers,
+    /// List what a writable layer changed of its image: A added, C changed, D deleted.
+    Diff {
+        /// The writable layer.
+        name: String,
+    },
+    /// Make an image of a writable layer: its image with what was changed as one layer more.
+    Commit {
+        #[command(flatten)]
+        how: Committing,
+    },
+    /// Remove writable layers.
+    Rm {
+        #[command(flatten)]
+        how: Removing,
+    },
+    /// Free what removed writable layers still use.
+    #[command(hide = true)]
+    FreeRemoved,
     /// Mount an image at a directory.
     Mount {
         /// The image.
@@ -108,6 +133,45 @@ pub(crate) struct Checking {
     /// Read at most so many bytes a second, such as 100M.
     #[arg(long, value_name = "BYTES/S", value_parser = crate::check::parse_bytes, requires = "deep")]
     pub(crate) rate: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Creating {
+    /// The image.
+    pub(crate) reference: Reference,
+    /// The name of the writable layer.
+    pub(crate) name: String,
+    /// A limit: size=SIZE (as 10G) or inodes=NUMBER.
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) storage_opt: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Committing {
+    /// The writable layer. What changes while it is read makes an error, or a layer with some of it.
+    pub(crate) name: String,
+    /// What to call the image.
+    pub(crate) reference: Reference,
+    /// Change the config by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
+    /// ONBUILD, USER, VOLUME or WORKDIR.
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// Who made it.
+    #[arg(short, long)]
+    pub(crate) author: Option<String>,
+    /// A remark.
+    #[arg(short, long)]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Removing {
+    /// Their names.
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+    /// Wait until their space is free. Otherwise it is freed after the command has ended.
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod progress;
 mod render;
 mod surroundings;
 mod verbs;
+mod writable;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lapstrake_engine::{Class, Doing, ImageSummary, Removed, StoreError};
+use lapstrake_engine::{Class, Doing, ImageSummary, Removed, StoreError, WritableSummary};
 
 use crate::verbs::Failure;
 
@@ -93,6 +93,33 @@ pub(crate) fn removed(removed: &Removed, doing: Doing, as_json: bool) {
         bytes(removed.bytes),
         removed.layers
     );
+}
+
+/// Prints the list of writable layers.
+pub(crate) fn writables(layers: &[WritableSummary]) {
+    let width = |of: fn(&WritableSummary) -> usize, least: usize| {
+        layers.iter().map(of).max().unwrap_or(0).max(least)
+    };
+    let name = width(|layer| layer.record.name.len(), 4);
+    let image = width(|layer| layer.record.image.reference.len(), 5);
+    println!(
+        "{:name$}  {:image$}  {:20}  {:7}  {:>9}  {:>8}",
+        "NAME", "IMAGE", "CREATED", "STATE", "SIZE", "INODES"
+    );
+    for layer in layers {
+        let size = layer
+            .usage
+            .map_or("-".to_owned(), |usage| bytes(usage.bytes));
+        let inodes = layer.usage.and_then(|usage| usage.inodes);
+        println!(
+            "{:name$}  {:image$}  {:20}  {:7}  {size:>9}  {:>8}",
+            layer.record.name,
+            layer.record.image.reference,
+            crate::writable::created(layer),
+            if layer.mounted { "mounted" } else { "idle" },
+            inodes.map_or("-".to_owned(), |inodes| inodes.to_string()),
+        );
+    }
 }
 
 /// A size in decimal units with at most four digits, as Docker shows sizes.

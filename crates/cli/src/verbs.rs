@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::arguments::{Arguments, Pulling, Verb};
 use crate::filter::Filter;
 use crate::progress::Progress;
-use crate::{check, render, surroundings};
+use crate::{check, render, surroundings, writable};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         // A store that can't be opened can still be checked.
         return Ok(check::run(&around, how, arguments.json)?);
     }
+    if let Verb::FreeRemoved = arguments.verb {
+        // Whoever owns the store has other things to do.
+        lapstrake_engine::free_removed(&around.root, &around.run)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let open = || {
         if !changes_the_store(&arguments.verb) {
             return Engine::open(&around, Opening::ReadOnly);
@@ -51,7 +56,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let engine = open()?;
     match &arguments.verb {
-        Verb::Check { .. } => {}
+        Verb::Check { .. } | Verb::FreeRemoved => {}
+        Verb::Create { how } => writable::create(&engine, how, arguments.json)?,
+        Verb::Containers => writable::list(&engine, arguments.json)?,
+        Verb::Diff { name } => writable::diff(&engine, name, arguments.json)?,
+        Verb::Commit { how } => writable::commit(&engine, how, arguments.json)?,
+        Verb::Rm { how } => writable::remove(&engine, &around, how, arguments.json)?,
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
         Verb::Rmi { images, force } => {
@@ -106,6 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             drop(engine);
             let status = bundle.run();
             own(&around, PATIENCE_TO_CLEAN_UP)?.discard(&bundle)?;
+            writable::free_in_background(&around);
             let status = status?;
             // As shells do for a command that a signal ended.
             let code = status
@@ -127,8 +138,16 @@ const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
 /// which has a lock of its own.
 fn changes_the_store(verb: &Verb) -> bool {
     match verb {
-        Verb::Check { .. } | Verb::Images | Verb::Umount { .. } => false,
-        Verb::Pull { .. }
+        Verb::Check { .. }
+        | Verb::Containers
+        | Verb::Diff { .. }
+        | Verb::FreeRemoved
+        | Verb::Images
+        | Verb::Umount { .. } => false,
+        Verb::Commit { .. }
+        | Verb::Create { .. }
+        | Verb::Pull { .. }
+        | Verb::Rm { .. }
         | Verb::Rmi { .. }
         | Verb::Prune { .. }
         | Verb::Mount { .. }

@@ -26,7 +26,7 @@ pub use prune::{Doing, Label, Prune, Which};
 pub use remove::{IfUsed, ImageName, Removed};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
-pub use when::until;
+pub use when::{to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
 pub use lapstrake_oci::{Platform, Reference};

@@ -134,7 +134,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A time with as many places after the second as it needs. Times before 1970 are 1970.
-pub(crate) fn to_rfc3339(time: SystemTime) -> String {
+pub fn to_rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = date(days);

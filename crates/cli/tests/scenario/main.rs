@@ -5,7 +5,8 @@
 mod image;
 mod registry;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -194,4 +195,45 @@ fn privileged_scenario_prune() {
 
     let missing = scene.lapstrake(&["rmi", &reference]);
     assert_eq!(missing.status.code(), Some(3), "{missing:?}");
+}
+
+#[test]
+fn privileged_scenario_changes_become_an_image() {
+    let Some(scene) = Scene::new("changes") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    assert_eq!(scene.done(&["create", &reference, "mine"]), "mine\n");
+    let at = scene.path("mounted");
+    scene.done(&["mount", &reference, text(&at), "--writable", "mine"]);
+    let mut file = File::options()
+        .append(true)
+        .open(at.join("etc/kept"))
+        .unwrap();
+    file.write_all(b"and changed\n").unwrap();
+    drop(file);
+    fs::remove_file(at.join("etc/replaced")).unwrap();
+    fs::create_dir(at.join("new")).unwrap();
+    let changes = "C /etc\nC /etc/kept\nD /etc/replaced\nA /new\n";
+    assert_eq!(scene.done(&["diff", "mine"]), changes);
+
+    let listed = scene.done(&["containers"]);
+    assert!(
+        listed.contains("mine") && listed.contains("mounted"),
+        "{listed}"
+    );
+    let busy = scene.lapstrake(&["rm", "mine"]);
+    assert!(!busy.status.success(), "{busy:?}");
+    scene.done(&["umount", text(&at)]);
+
+    let change = "CMD [\"/bin/cat\", \"/etc/kept\"]";
+    scene.done(&["commit", "mine", "made:1", "--change", change]);
+    assert_eq!(scene.done(&["run", "made:1"]), "kept\nand changed\n");
+    assert_eq!(scene.done(&["rm", "--wait", "mine"]), "mine\n");
+    assert_eq!(scene.done(&["containers", "--json"]), "");
+    assert_eq!(entries(&scene.path("root/state/containers/.trash")), 0);
+    let gone = scene.lapstrake(&["diff", "mine"]);
+    assert_eq!(gone.status.code(), Some(3), "{gone:?}");
 }
