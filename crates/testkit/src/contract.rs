@@ -338,7 +338,10 @@ pub fn privileged_links_devices_times_and_holes_survive(open: Open) {
     assert_eq!(at(4_999_990), *b"0123456789");
     let used = sparse.metadata().expect("a file").blocks() * 512;
     // EROFS counts the holes of such files.
-    assert!(driver.name() == "erofs" || used < 1 << 20, "{used} bytes of disk");
+    assert!(
+        driver.name() == "erofs" || used < 1 << 20,
+        "{used} bytes of disk"
+    );
     drop(sparse);
     scene.unmount("root");
     end(&scene);
