@@ -283,31 +283,30 @@ impl Content {
         Ok(digests)
     }
 
-    pub(crate) fn publish_layer(
-        &self,
-        staged: &Path,
-        id: &DiffId,
-        durability: Durability,
-    ) -> Result<()> {
+    /// Gives a staged layer its name, unless that is taken.
+    pub(crate) fn publish_layer(&self, staged: &Path, id: &DiffId) -> Result<Published> {
         let to = self.sharded("layers", &id.0);
         let shard = to.parent().expect("a sharded path has a parent");
         make_dirs(&*self.disk, shard)?;
-        if durability == Durability::OnlyHere {
-            self.sync_files(&LayerFiles::below(staged).all())?;
-            self.disk
-                .sync_dir(staged)
-                .map_err(io_error("sync", staged))?;
-        }
-        let published = self
-            .disk
+        self.disk
             .rename_new(staged, &to)
-            .map_err(io_error("publish", &to))?;
-        match (durability, published) {
-            (Durability::HasSource, _) => Ok(()),
-            (Durability::OnlyHere, Published::New) => self.sync_names(&LayerFiles::below(&to).data),
-            // What is there may have been published by somebody who did not wait.
-            (Durability::OnlyHere, Published::Existed) => self.prove_layer(id),
-        }
+            .map_err(io_error("publish", &to))
+    }
+
+    /// Waits until a layer that has no name yet is on disk.
+    pub(crate) fn sync_staged(&self, staged: &Path) -> Result<()> {
+        self.sync_files(&LayerFiles::below(staged).all())?;
+        self.disk.sync_dir(staged).map_err(io_error("sync", staged))
+    }
+
+    /// Waits until a layer's name is on disk.
+    pub(crate) fn sync_layer_names(&self, id: &DiffId) -> Result<()> {
+        self.sync_names(&self.layer_files(id).data)
+    }
+
+    /// Whether all files of a layer are there, whatever is in them.
+    pub(crate) fn is_complete(&self, id: &DiffId) -> bool {
+        self.layer_files(id).all().iter().all(|path| path.exists())
     }
 
     fn sync_files(&self, files: &[&Path]) -> Result<()> {
@@ -433,39 +432,6 @@ mod tests {
             .put_blob(b"a", &digest, Durability::HasSource)
             .unwrap();
         assert_eq!(content.read_blob(&digest, 100).unwrap(), b"a");
-        assert_eq!(names(&content), 0);
-    }
-
-    #[test]
-    fn a_layer_appears_whole_under_the_digest_of_its_tar() {
-        let (_dir, content) = content();
-        let id = DiffId(Algorithm::Sha256.digest(b"the tar"));
-        for _twice in 0..2 {
-            let mut stage = content.stage_layer().unwrap();
-            stage.append(&[7; 5000]).unwrap();
-            assert!(!content.has_layer(&id) || names(&content) == 1);
-            let staged = stage.finish(b"skeleton", b"spans").unwrap();
-            staged
-                .publish(&content, &id, id.clone(), Durability::OnlyHere)
-                .unwrap();
-        }
-        content.prove_layer(&id).unwrap();
-        let files = content.layer_files(&id);
-        assert_eq!(std::fs::read(files.data).unwrap(), [7; 5000]);
-        assert_eq!(std::fs::read(files.skeleton).unwrap(), b"skeleton");
-        assert_eq!(names(&content), 0);
-    }
-
-    #[test]
-    fn a_layer_with_another_tar_is_refused_and_leaves_nothing() {
-        let (_dir, content) = content();
-        let id = |text: &[u8]| DiffId(Algorithm::Sha256.digest(text));
-        let staged = content.stage_layer().unwrap().finish(b"", b"").unwrap();
-        let error = staged
-            .publish(&content, &id(b"wanted"), id(b"got"), Durability::HasSource)
-            .unwrap_err();
-        assert!(matches!(error, Error::LayerMismatch { .. }));
-        assert!(!content.has_layer(&id(b"wanted")) && !content.has_layer(&id(b"got")));
         assert_eq!(names(&content), 0);
     }
 

@@ -42,6 +42,7 @@ mod lease;
 mod object;
 mod owner;
 mod prover;
+mod publish;
 mod shared;
 mod stage;
 mod state;

@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use lapstrake_oci::DiffId;
 use lapstrake_sys::publish;
 
-use crate::content::{Content, Durability, LayerFiles};
+use crate::content::LayerFiles;
 use crate::disk::{Disk, remove_tree};
-use crate::error::{Error, Result, io_error};
+use crate::error::{Result, io_error};
 use crate::trash::move_aside;
 
 /// Large enough that the cost of a system call does not matter, small enough to stay in cache.
@@ -193,7 +192,7 @@ impl LayerStage {
     }
 }
 
-/// A layer that is complete, but has no name yet.
+/// A layer that is complete, but has no name yet: see [`crate::Store::publish_layer`].
 #[derive(Debug)]
 pub struct StagedLayer {
     dir: StageDir,
@@ -205,26 +204,7 @@ impl StagedLayer {
         LayerFiles::below(&self.dir.path)
     }
 
-    /// Gives the layer its name, if `got`, the digest of the tar that was written, is the `want`ed one. If
-    /// the layer is in the store already, this copy of it is dropped. With [`Durability::OnlyHere`] the
-    /// layer is on disk before it gets its name, and the name when this returns; else nothing is synced,
-    /// and the layer is *present* but not *proved*.
-    ///
-    /// # Errors
-    /// If the digests differ, or the file system refuses.
-    pub fn publish(
-        self,
-        content: &Content,
-        want: &DiffId,
-        got: DiffId,
-        durability: Durability,
-    ) -> Result<()> {
-        if *want != got {
-            return Err(Error::LayerMismatch {
-                want: want.clone(),
-                got,
-            });
-        }
-        content.publish_layer(&self.dir.path, want, durability)
+    pub(crate) fn path(&self) -> &Path {
+        &self.dir.path
     }
 }

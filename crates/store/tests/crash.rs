@@ -12,7 +12,7 @@ use lapstrake_oci::{Algorithm, Digest};
 use lapstrake_store::{
     Commit, Disk, Durability, Error, HostId, ImageRecord, Lineage, Object, Place, RealDisk, Store,
 };
-use lapstrake_testkit::disk::{CrashDisk, Loss, scratch};
+use lapstrake_testkit::disk::{CrashDisk, scratch, survey};
 
 const BLOB: &[u8] = b"a manifest";
 
@@ -68,17 +68,12 @@ fn check(steps: impl FnOnce(&Store)) {
     steps(&store);
     let acknowledged = disk.steps();
     drop(store);
-    for (step, cut) in disk.cuts().iter().enumerate() {
-        for loss in Loss::plain().into_iter().chain((0..10).map(Loss::random)) {
-            let left = scratch();
-            cut.write_to(left.path(), &loss);
-            let store = open(Arc::new(RealDisk), left.path(), "two");
-            let case = format!("cut {step}, after: {}, {loss:?}", cut.after);
-            assert!(is_there(&store) || step < acknowledged, "lost: {case}");
-            store_and_name(&store, Durability::HasSource);
-            assert!(is_there(&store), "not repaired: {case}");
-        }
-    }
+    survey(&disk.cuts(), |step, left| {
+        let store = open(Arc::new(RealDisk), left, "two");
+        assert!(is_there(&store) || step < acknowledged, "a blob is lost");
+        store_and_name(&store, Durability::HasSource);
+        assert!(is_there(&store), "a blob is not repaired");
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run the workload once on a CrashDisk -- after each step --> Cut: names, bytes, databases, and which are safe
-//! Cut + Loss --> a directory that a file system could have left --> open the store there, and look
+//! Cut + Loss --> a directory that a file system could have left --> open the store there, and look (survey)
 //! ```
 //!
 //! The workload runs undisturbed; [`CrashDisk`] notes after each step what would be safe if power
@@ -20,6 +20,7 @@
 mod database;
 mod loss;
 mod model;
+mod survey;
 mod write;
 
 use std::fs::File;
@@ -32,6 +33,7 @@ use lapstrake_store::{Commit, Disk, RealDisk};
 use lapstrake_sys::publish::{Published, StagedFile};
 
 pub use loss::{Bytes, Commits, Loss, Names};
+pub use survey::survey;
 
 use model::Model;
 

@@ -140,7 +140,7 @@ pub(crate) fn publish_layer(store: &Store, text: &str) -> Result<(), Error> {
     let mut stage = store.content.stage_layer()?;
     stage.append(&[7; 4096]).unwrap();
     let staged = stage.finish(text.as_bytes(), b"spans")?;
-    staged.publish(&store.content, &id, id.clone(), Durability::HasSource)?;
+    store.publish_layer(staged, &id, id.clone(), Durability::HasSource)?;
     let index: IndexStamp = store.indexes.put::<Error>(&id, |out| {
         out.write_all(text.as_bytes()).unwrap();
         Ok(())

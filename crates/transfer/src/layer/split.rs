@@ -120,8 +120,7 @@ impl Staged {
     /// database.
     pub(crate) fn publish(self, store: &Store, durability: Durability) -> Result<LayerRecord> {
         let id = self.id;
-        self.staged
-            .publish(&store.content, &id, id.clone(), durability)?;
+        store.publish_layer(self.staged, &id, id.clone(), durability)?;
         let index = index::write(store, &id, &self.layer.tree, self.layer.data_len)?;
         Ok(LayerRecord {
             diff_id: id,
