@@ -74,11 +74,21 @@ impl Scene {
             .expect("a sparse file");
         let losetup = ["-f", "--show", "-b", &sector.to_string(), text(&disk)];
         let device = run("losetup", &losetup).trim().to_owned();
-        let made = Command::new(mkfs[0])
-            .args(&mkfs[1..])
-            .arg(&device)
-            .output()
-            .expect("mkfs starts");
+        let make = || {
+            let mut tool = Command::new(mkfs[0]);
+            tool.args(&mkfs[1..]).arg(&device);
+            tool.output().expect("mkfs starts")
+        };
+        let mut made = make();
+        for _again in 0..5 {
+            if made.status.success() {
+                break;
+            }
+            // mkfs.btrfs looks at every loop device, and gives up if one goes away meanwhile: that
+            // of another test.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            made = make();
+        }
         let mounted = made.status.success()
             && Command::new("mount")
                 .args([&device, text(&scene.store)])

@@ -4,12 +4,11 @@ use std::fs;
 use std::process::Command;
 
 use lapstrake_engine::{Access, Class, Reference, RoomLimit};
-use lapstrake_snapshot::CopyUp;
 
 use crate::scene::{Scene, erofs, options};
 
 fn scene(test: &str) -> Option<Scene> {
-    Scene::new(test, erofs(CopyUp::AttributesFirst))
+    Scene::new(test, erofs)
 }
 
 fn list(scene: &Scene) -> Vec<(String, bool)> {
@@ -115,7 +114,7 @@ fn privileged_the_next_owner_finishes_what_a_crash_left() {
         }
         scene.engine.unmount(&root).unwrap();
     }
-    let scene = scene.after(erofs(CopyUp::Whole), |state| {
+    let scene = scene.after(erofs, |state| {
         let rooms = state.join("containers");
         // A removal that had only moved the room, one whose move was lost, and a creation that had
         // not come to its record.

@@ -1,13 +1,10 @@
 //! Thousands of things happen in roots: the image that is committed shows the same root.
 
-use std::sync::Arc;
-
 use lapstrake_engine::Access;
-use lapstrake_snapshot::{CopyUp, Driver};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::scene::{Scene, erofs};
+use crate::scene::{Maker, Scene, erofs, erofs_whole, overlay2, vfs};
 use crate::steps::steps;
 use crate::tree::seen;
 
@@ -17,10 +14,10 @@ const STEPS: usize = 150;
 
 /// Changes images again and again, and compares each root with the image that was committed of it.
 /// What is different, and the steps that lead there, is told by their seed.
-fn check(test: &str, seeds: std::ops::Range<u8>, driver: impl Fn() -> Arc<dyn Driver>) {
+fn check(test: &str, seeds: std::ops::Range<u8>, driver: Maker) {
     let (mut taken, mut all) = (0, 0);
     for seed in seeds {
-        let Some(scene) = Scene::new(test, driver()) else {
+        let Some(scene) = Scene::new(test, driver) else {
             return;
         };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
@@ -61,12 +58,20 @@ fn seeds() -> u8 {
 
 #[test]
 fn privileged_committed_roots_are_what_containers_left() {
-    check("whole", 0..seeds(), || erofs(CopyUp::Whole));
+    check("whole", 0..seeds(), erofs_whole);
 }
 
 #[test]
 fn privileged_committed_roots_are_what_containers_left_by_reference() {
-    check("by reference", 0..seeds(), || {
-        erofs(CopyUp::AttributesFirst)
-    });
+    check("by reference", 0..seeds(), erofs);
+}
+
+#[test]
+fn privileged_committed_roots_are_what_containers_left_on_overlay2() {
+    check("overlay2", 0..seeds().div_ceil(3), overlay2);
+}
+
+#[test]
+fn privileged_committed_roots_are_what_containers_left_on_vfs() {
+    check("vfs", 0..seeds().div_ceil(3), vfs);
 }

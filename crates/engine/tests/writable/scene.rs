@@ -2,16 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapstrake_drivers::erofs::{Erofs, PageCache};
+use lapstrake_drivers::vfs::Xattrs;
+use lapstrake_drivers::{Overlay2, Vfs};
 use lapstrake_engine::{
     Access, Client, ClientOptions, CommitOptions, Committed, Engine, Limits, Opening, PlainHttp,
     Platform, PullOptions, Reference, Surroundings,
 };
-use lapstrake_snapshot::{CopyUp, Driver};
+use lapstrake_snapshot::{CopyUp, Driver, RunDir};
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::tar::Tar;
 
@@ -23,11 +26,38 @@ pub(crate) struct Scene {
     mounted: RefCell<Vec<PathBuf>>,
 }
 
-pub(crate) fn erofs(copy_up: CopyUp) -> Arc<dyn Driver> {
+/// Makes a driver for the store in a directory.
+pub(crate) type Maker = fn(&Path) -> Arc<dyn Driver>;
+
+/// The default driver.
+pub(crate) fn erofs(_dir: &Path) -> Arc<dyn Driver> {
     Arc::new(Erofs {
         cache: PageCache::Buffered,
-        copy_up,
+        copy_up: CopyUp::AttributesFirst,
     })
+}
+
+/// The same, but writable layers are ordinary trees.
+pub(crate) fn erofs_whole(_dir: &Path) -> Arc<dyn Driver> {
+    Arc::new(Erofs {
+        cache: PageCache::Buffered,
+        copy_up: CopyUp::Whole,
+    })
+}
+
+pub(crate) fn overlay2(dir: &Path) -> Arc<dyn Driver> {
+    let driver = Overlay2::open(&dir.join("overlay2"), &run_dir(dir), CopyUp::Whole);
+    Arc::new(driver.unwrap())
+}
+
+pub(crate) fn vfs(dir: &Path) -> Arc<dyn Driver> {
+    let driver = Vfs::open(&dir.join("vfs"), &run_dir(dir), Xattrs::Needed);
+    Arc::new(driver.unwrap())
+}
+
+fn run_dir(dir: &Path) -> RunDir {
+    fs::create_dir_all(dir.join("run")).unwrap();
+    RunDir::at(dir.join("run/roots")).unwrap()
 }
 
 /// Few files of many kinds, in two layers, the upper of which hides some of the lower one's.
@@ -62,7 +92,7 @@ fn layers() -> [Layer; 2] {
 
 impl Scene {
     /// A scene, if this process may mount.
-    pub(crate) fn new(test: &str, driver: Arc<dyn Driver>) -> Option<Self> {
+    pub(crate) fn new(test: &str, driver: Maker) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED {test}: needs root");
             return None;
@@ -105,12 +135,12 @@ impl Scene {
     }
 
     /// What the store is after a crash that `happened` tells of.
-    pub(crate) fn after(mut self, driver: Arc<dyn Driver>, happened: impl FnOnce(&Path)) -> Self {
+    pub(crate) fn after(mut self, driver: Maker, happened: impl FnOnce(&Path)) -> Self {
         let other = tempfile::tempdir().unwrap();
         // A store has one owner at a time: let go of this one first.
         drop(std::mem::replace(
             &mut self.engine,
-            open(other.path(), Arc::clone(&driver), "boot"),
+            open(other.path(), driver, "boot"),
         ));
         happened(&self.dir.path().join("root/state"));
         self.engine = open(self.dir.path(), driver, "another boot");
@@ -136,14 +166,14 @@ impl Scene {
 }
 
 /// Opens the store as after a start with this boot id: after another one there may be something to sweep.
-pub(crate) fn open(dir: &Path, driver: Arc<dyn Driver>, boot_id: &str) -> Engine {
+pub(crate) fn open(dir: &Path, driver: Maker, boot_id: &str) -> Engine {
     let surroundings = Surroundings {
         root: dir.join("root"),
         run: dir.join("run"),
         hostname: "h".to_owned(),
         boot_id: boot_id.to_owned(),
     };
-    Engine::open_with(&surroundings, Opening::Own(None), driver).unwrap()
+    Engine::open_with(&surroundings, Opening::Own(None), driver(dir)).unwrap()
 }
 
 pub(crate) fn options(changes: &[&str]) -> CommitOptions {
