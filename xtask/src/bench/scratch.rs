@@ -102,11 +102,21 @@ pub fn release_binary(package: &str, binary: &str) -> Result<PathBuf> {
 
 /// Builds a binary with these flags and says where it is.
 pub fn binary_of(package: &str, binary: &str, flags: &[&str]) -> Result<PathBuf> {
+    build(package, ["--bin", binary], flags)
+}
+
+/// Builds an example in release and says where it is.
+pub fn release_example(package: &str, example: &str) -> Result<PathBuf> {
+    build(package, ["--example", example], &["--release"])
+}
+
+fn build(package: &str, target: [&str; 2], flags: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let said = Tool::new(cargo)
         .args(["build", "--locked", "--quiet", "--message-format=json"])
         .args(flags)
-        .args(["--package", package, "--bin", binary])
+        .args(["--package", package])
+        .args(target)
         .dir(files::repository())
         .output()?;
     let path = said.lines().rev().find_map(|line| {
@@ -114,7 +124,7 @@ pub fn binary_of(package: &str, binary: &str, flags: &[&str]) -> Result<PathBuf>
         message["executable"].as_str().map(PathBuf::from)
     });
     path.ok_or_else(|| Error::Unexpected {
-        what: format!("cargo build of {binary}"),
+        what: format!("cargo build of {}", target[1]),
         why: "named no executable".to_owned(),
     })
 }

@@ -4,6 +4,7 @@ mod cache;
 mod copy_up;
 mod limited;
 mod mount;
+mod open;
 mod pull;
 mod python;
 mod reading;
@@ -72,6 +73,11 @@ pub const ALL: &[Measure] = &[
         name: "rmi",
         about: "removing an image until its space is back",
         run: rmi::run,
+    },
+    Measure {
+        name: "open",
+        about: "opening a store of 1,000 images and 10,000 layers",
+        run: open::run,
     },
 ];
 
