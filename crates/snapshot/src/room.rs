@@ -85,7 +85,7 @@ impl Rooms {
         let facts = Facts::look(rooms)?;
         let seats = Seats::at(run);
         let opened = Self {
-            reaper: Reaper::new(shelf.trash(), seats.clone(), facts.filesystem()),
+            reaper: Reaper::new(shelf.clone(), seats.clone(), facts.filesystem()),
             seats,
             shelf,
             facts,
@@ -363,6 +363,11 @@ impl Rooms {
         };
         path.exists()
     }
+}
+
+/// As [`Rooms::guard`], for a process that has no other use of the rooms.
+pub fn guard(rooms: &Path, run: &Path) -> Result<()> {
+    image::pass(&Seats::at(run), rooms)
 }
 
 /// Refuses a limit that is below what is used already.

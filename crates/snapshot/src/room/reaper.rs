@@ -16,7 +16,7 @@ use lapstrake_sys::{btrfs, quota};
 use super::backing::Filesystem;
 use super::error::io;
 use super::image::Seats;
-use super::shelf::names;
+use super::shelf::{Shelf, names};
 use super::{Error, Result, subvolume};
 
 /// Frees the trash.
@@ -27,6 +27,7 @@ pub(super) struct Reaper {
 
 #[derive(Debug)]
 struct Shared {
+    shelf: Shelf,
     trash: PathBuf,
     seats: Seats,
     filesystem: Filesystem,
@@ -46,10 +47,11 @@ struct State {
 }
 
 impl Reaper {
-    pub(super) fn new(trash: PathBuf, seats: Seats, filesystem: Filesystem) -> Self {
+    pub(super) fn new(shelf: Shelf, seats: Seats, filesystem: Filesystem) -> Self {
         Self {
             shared: Arc::new(Shared {
-                trash,
+                trash: shelf.trash(),
+                shelf,
                 seats,
                 filesystem,
                 state: Mutex::default(),
@@ -116,7 +118,10 @@ impl Shared {
     fn empty(&self) -> Result<()> {
         let dir = File::open(&self.trash).map_err(io("open", &self.trash))?;
         let mut failed = None;
-        for name in names(&self.trash)? {
+        let trashed = names(&self.trash)?;
+        // Whoever put something there may still be moving its mount.
+        drop(self.shelf.lock()?);
+        for name in trashed {
             // One that cannot be freed does not keep the others.
             failed = self.free(&dir, &name).err().or(failed);
         }

@@ -134,19 +134,27 @@ pub(super) fn mend(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks an image that nobody has mounted, and mends what needs no judgement.
+/// Checks an image that nobody has mounted, and mends it: first only what needs no judgement; then,
+/// since nobody is there to judge, all. What loses its name is then in `lost+found`.
 pub(super) fn check(path: &Path) -> Result<()> {
     let e2fsck = tool("e2fsck")?;
-    let output = Command::new(e2fsck).args(["-f", "-p"]).arg(path).output();
-    let output = output.map_err(io("run e2fsck on", path))?;
-    match output.status.code() {
+    let mut told_last = String::new();
+    for answers in ["-p", "-y"] {
+        let output = Command::new(&e2fsck)
+            .args(["-f", answers])
+            .arg(path)
+            .output();
+        let output = output.map_err(io("run e2fsck on", path))?;
         // Clean, or mended.
-        Some(0..=3) => Ok(()),
-        _ => Err(Error::Damaged {
-            path: path.to_owned(),
-            told: told(&output),
-        }),
+        if matches!(output.status.code(), Some(0..=3)) {
+            return Ok(());
+        }
+        told_last = told(&output);
     }
+    Err(Error::Damaged {
+        path: path.to_owned(),
+        told: told_last,
+    })
 }
 
 pub(super) fn tool(name: &'static str) -> Result<std::path::PathBuf> {
