@@ -79,6 +79,14 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Committing,
     },
+    /// Change the limit of a writable layer, also while it is used.
+    Resize {
+        /// The writable layer.
+        name: String,
+        /// The new limit: size=SIZE (as 10G) or inodes=NUMBER; what is left out is not limited.
+        #[arg(long, value_name = "OPTION", required = true)]
+        storage_opt: Vec<String>,
+    },
     /// Remove writable layers.
     Rm {
         #[command(flatten)]
@@ -96,6 +104,9 @@ pub(crate) enum Verb {
         /// Let it be changed, and keep the changes under this name.
         #[arg(long, value_name = "NAME")]
         writable: Option<String>,
+        /// A limit for the changes, which must be new: size=SIZE (as 10G) or inodes=NUMBER.
+        #[arg(long, value_name = "OPTION", requires = "writable")]
+        storage_opt: Vec<String>,
     },
     /// Unmount a root that `mount` mounted.
     Umount {
@@ -115,6 +126,9 @@ pub(crate) enum Verb {
         /// The OCI runtime.
         #[arg(long, default_value = "runc")]
         runtime: String,
+        /// A limit for what it writes in its root: size=SIZE (as 10G) or inodes=NUMBER.
+        #[arg(long, value_name = "OPTION")]
+        storage_opt: Vec<String>,
         #[command(flatten)]
         how: Pulling,
     },

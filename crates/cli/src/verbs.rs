@@ -61,6 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Containers => writable::list(&engine, arguments.json)?,
         Verb::Diff { name } => writable::diff(&engine, name, arguments.json)?,
         Verb::Commit { how } => writable::commit(&engine, how, arguments.json)?,
+        Verb::Resize { name, storage_opt } => {
+            engine.resize_writable(name, writable::limit(storage_opt)?)?;
+        }
         Verb::Rm { how } => writable::remove(&engine, &around, how, arguments.json)?,
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
@@ -83,14 +86,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             reference,
             mountpoint,
             writable,
+            storage_opt,
         } => {
-            mount(
-                &engine,
-                reference,
-                mountpoint,
-                writable.as_deref(),
-                arguments.json,
-            )?;
+            let writable = writable.as_deref();
+            if let (Some(name), false) = (writable, storage_opt.is_empty()) {
+                engine.create(reference, name, writable::limit(storage_opt)?)?;
+            }
+            mount(&engine, reference, mountpoint, writable, arguments.json)?;
         }
         Verb::Umount { mountpoint } => engine.unmount(&std::path::absolute(mountpoint)?)?,
         Verb::Run {
@@ -98,8 +100,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             command,
             name,
             runtime,
+            storage_opt,
             how,
         } => {
+            let limit = writable::limit(storage_opt)?;
             if !engine.has_image(reference)? {
                 pull(&engine, reference, how, arguments.json)?;
             }
@@ -110,6 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
                 name,
                 command: command.clone(),
                 runtime: runtime.clone(),
+                limit,
             };
             let bundle = engine.bundle(reference, &options)?;
             // Others may own the store while the command runs.
@@ -147,6 +152,7 @@ fn changes_the_store(verb: &Verb) -> bool {
         Verb::Commit { .. }
         | Verb::Create { .. }
         | Verb::Pull { .. }
+        | Verb::Resize { .. }
         | Verb::Rm { .. }
         | Verb::Rmi { .. }
         | Verb::Prune { .. }

@@ -14,15 +14,18 @@ use crate::render;
 type Result<T> = std::result::Result<T, Error>;
 
 pub(crate) fn create(engine: &Engine, how: &Creating, as_json: bool) -> Result<()> {
-    let options = how.storage_opt.iter().map(String::as_str);
-    let limit = RoomLimit::from_options(options)?;
-    engine.create(&how.reference, &how.name, limit)?;
+    engine.create(&how.reference, &how.name, limit(&how.storage_opt)?)?;
     if as_json {
         render::json(&json!({"name": how.name}));
     } else {
         render::line(&how.name);
     }
     Ok(())
+}
+
+/// The limit that storage options say.
+pub(crate) fn limit(options: &[String]) -> Result<RoomLimit> {
+    Ok(RoomLimit::from_options(options.iter().map(String::as_str))?)
 }
 
 pub(crate) fn list(engine: &Engine, as_json: bool) -> Result<()> {

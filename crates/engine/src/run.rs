@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use lapstrake_oci::Reference;
 use lapstrake_snapshot::room::Limit;
@@ -12,6 +14,7 @@ use crate::Engine;
 use crate::error::{Error, Result, io_error};
 use crate::root::Access;
 use crate::runtime_spec;
+use crate::writable::guard_rooms;
 
 /// How to run a command.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct RunOptions {
     pub command: Vec<String>,
     /// The OCI runtime: a program on the path, or a path.
     pub runtime: String,
+    /// What the command may write in its root.
+    pub limit: Limit,
 }
 
 /// A root and a specification that an OCI runtime can run. It stays when dropped: give it back to
@@ -34,7 +39,12 @@ pub struct Bundle {
     /// Where the runtime keeps its state.
     state: PathBuf,
     dir: PathBuf,
+    /// The store's root and the run directory.
+    rooms: (PathBuf, PathBuf),
 }
+
+/// How often the space that limited layers were promised is looked after.
+const GUARD_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Mounts a fresh root with its own writable layer, for [`Bundle::run`].
@@ -49,10 +59,11 @@ impl Engine {
             runtime: options.runtime.clone(),
             state: self.run_path.join("runtime"),
             dir: self.run_path.join("bundles").join(&options.name),
+            rooms: (self.store.root().to_owned(), self.run_path.clone()),
         };
         // Both must be new, or a failure here would remove what belongs to another container.
         create_new(&bundle.dir)?;
-        if let Err(error) = self.create(reference, &options.name, Limit::NONE) {
+        if let Err(error) = self.create(reference, &options.name, options.limit) {
             drop(bundle.remove());
             return Err(error);
         }
@@ -111,17 +122,30 @@ impl Bundle {
     /// # Errors
     /// If the runtime can't be started.
     pub fn run(&self) -> Result<ExitStatus> {
-        Command::new(&self.runtime)
-            .arg("--root")
-            .arg(&self.state)
-            .args(["run", "--bundle"])
-            .arg(&self.dir)
-            .arg(&self.name)
-            .status()
-            .map_err(|source| Error::Runtime {
+        std::thread::scope(|scope| {
+            let (running, ended) = mpsc::channel();
+            scope.spawn(move || self.guard(&ended));
+            let status = Command::new(&self.runtime)
+                .arg("--root")
+                .arg(&self.state)
+                .args(["run", "--bundle"])
+                .arg(&self.dir)
+                .arg(&self.name)
+                .status();
+            drop(running);
+            status.map_err(|source| Error::Runtime {
                 runtime: self.runtime.clone(),
                 source,
             })
+        })
+    }
+
+    /// Sees to it that the writable layer runs full before the disk does, until the command ended.
+    fn guard(&self, ended: &mpsc::Receiver<()>) {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(GUARD_INTERVAL) {
+            // One that fails changes nothing: what was shared out before stays. The next may not.
+            drop(guard_rooms(&self.rooms.0, &self.rooms.1));
+        }
     }
 }
 

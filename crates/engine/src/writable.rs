@@ -157,6 +157,15 @@ impl Engine {
         Ok(self.store.state().remove_writable(name)?)
     }
 
+    /// Changes the limit of a writable layer, also while a root is mounted on it.
+    ///
+    /// # Errors
+    /// If there is none of that name, it uses more, or it was made in a way that can't be changed so.
+    pub fn resize_writable(&self, name: &str, limit: Limit) -> Result<()> {
+        let record = self.writable(name)?;
+        Ok(self.rooms()?.resize(&record.name.parse()?, limit)?)
+    }
+
     /// Waits until what was removed is freed, as far as this process does that.
     ///
     /// # Errors
@@ -242,6 +251,12 @@ fn open_rooms(root: &Path, run: &Path) -> Result<Rooms> {
     let rooms = containers(root);
     std::fs::create_dir_all(&rooms).map_err(io_error("create", &rooms))?;
     Ok(Rooms::open(&rooms, &seats(run), policy)?)
+}
+
+/// Shares out anew what is free for writable layers in image files. Whoever does it need not own the
+/// store.
+pub(crate) fn guard_rooms(root: &Path, run: &Path) -> Result<()> {
+    Ok(room::guard(&containers(root), &seats(run))?)
 }
 
 fn containers(root: &Path) -> PathBuf {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "files of a test need not last")]
 
 mod life;
+mod limit;
 mod random;
 mod scene;
 mod steps;
