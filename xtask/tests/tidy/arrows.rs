@@ -46,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "testkit",
         &["erofs", "oci", "snapshot", "store", "sys", "tree"],
     ),
-    ("xtask", &["oci"]),
+    ("xtask", &["oci", "snapshot"]),
 ];
 
 /// Disks block: these crates are plain threads.

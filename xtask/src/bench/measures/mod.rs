@@ -9,6 +9,7 @@ mod pull;
 mod python;
 mod reading;
 mod rmi;
+mod room;
 mod roots;
 mod writing;
 
@@ -68,6 +69,11 @@ pub const ALL: &[Measure] = &[
         name: "write",
         about: "50,000 new files; 1 GB",
         run: writing::run,
+    },
+    Measure {
+        name: "room",
+        about: "a writable layer with a limit: made, asked what it uses, removed",
+        run: room::run,
     },
     Measure {
         name: "rmi",
