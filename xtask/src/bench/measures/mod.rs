@@ -1,6 +1,7 @@
 //! The measures, by name.
 
 mod cache;
+mod commit;
 mod copy_up;
 mod limited;
 mod mount;
@@ -8,6 +9,7 @@ mod open;
 mod pull;
 mod python;
 mod reading;
+mod remove;
 mod rmi;
 mod room;
 mod roots;
@@ -84,6 +86,16 @@ pub const ALL: &[Measure] = &[
         name: "open",
         about: "opening a store of 1,000 images and 10,000 layers",
         run: open::run,
+    },
+    Measure {
+        name: "commit",
+        about: "committing 500 MB in 5,000 new files until it is on disk",
+        run: commit::run,
+    },
+    Measure {
+        name: "remove",
+        about: "removing a writable layer of 50,000 files until its space is back",
+        run: remove::run,
     },
 ];
 
