@@ -122,9 +122,9 @@ impl<W: Write> TarWriter<W> {
         let mut head = Head::new(flag);
         records.name(&mut head, &name);
         records.link(&mut head, link);
-        // What a link names has the attributes; repeated here they would only be set twice.
-        let xattrs = !matches!(kind, Kind::HardLink(_));
-        records.metadata(&mut head, metadata, xattrs);
+        // Of a link, too: Go's readers set owner and mode anew for each name of a file, and a new owner
+        // takes the file's capabilities away.
+        records.metadata(&mut head, metadata);
         head.device(device.unwrap_or(Device { major: 0, minor: 0 }));
         self.header(path, &head, &records)
     }
@@ -145,7 +145,7 @@ impl<W: Write> TarWriter<W> {
         if size - stored < HOLES_BYTES_MIN || runs.len() > RUNS_MAX {
             records.name(&mut head, path);
             records.size(&mut head, size);
-            records.metadata(&mut head, metadata, true);
+            records.metadata(&mut head, metadata);
             self.header(path, &head, &records)?;
             self.contents(&whole(size), size, bytes)
         } else {
@@ -154,7 +154,7 @@ impl<W: Write> TarWriter<W> {
             head.name(&made_up(b"GNUSparseFile.0/", path));
             records.sparse(path, size);
             records.size(&mut head, stored);
-            records.metadata(&mut head, metadata, true);
+            records.metadata(&mut head, metadata);
             self.header(path, &head, &records)?;
             self.out.write_all(&map)?;
             self.contents(&runs, stored, bytes)

@@ -5,6 +5,7 @@
 mod life;
 mod limit;
 mod random;
+mod readers;
 mod scene;
 mod steps;
 mod tree;

@@ -68,7 +68,7 @@ fn layers() -> [Layer; 2] {
         .file("a/f", 0o644, b"below")
         .file("a/gone", 0o644, b"gone")
         .directory("a/b", 0o700)
-        .file("a/b/f", 0o600, &[7; 10_000])
+        .file("a/b/f", 0o644, &[7; 10_000])
         .hard_link("a/b/g", "a/b/f")
         .hard_link("g", "a/f")
         .directory("b", 0o755)

@@ -52,7 +52,7 @@ impl Records {
     }
 
     /// Puts mode, owner and time where they fit, and the attributes.
-    pub(super) fn metadata(&mut self, head: &mut Head, metadata: &Metadata, xattrs: bool) {
+    pub(super) fn metadata(&mut self, head: &mut Head, metadata: &Metadata) {
         head.mode(metadata.mode);
         head.uid(metadata.uid);
         head.gid(metadata.gid);
@@ -67,11 +67,9 @@ impl Records {
         if !fits || metadata.mtime.nanoseconds > 0 {
             self.record(b"mtime", decimal(metadata.mtime).as_bytes());
         }
-        if xattrs {
-            let kept = metadata.xattrs.iter();
-            for (name, value) in kept.filter(|(name, _)| !steers_overlay(name)) {
-                self.xattr(name, value);
-            }
+        let kept = metadata.xattrs.iter();
+        for (name, value) in kept.filter(|(name, _)| !steers_overlay(name)) {
+            self.xattr(name, value);
         }
     }
 
