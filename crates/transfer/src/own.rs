@@ -10,7 +10,6 @@ use lapstrake_store::{
 };
 use lapstrake_tree::changes::{Changes, View};
 
-use crate::check::settle_layer;
 use crate::error::Result;
 use crate::layer;
 use crate::lease::TERM;
@@ -39,15 +38,9 @@ pub fn add_layer<U: View + Sync, L: View + Sync>(
     let made = layer::make(store, changes, upper, lower, limits)?;
     // Before the layer is looked for: what is there may be another's to remove.
     let lease = store.lease(&[Object::Layer(made.id())], SystemTime::now() + TERM)?;
-    let before = store.state().layer(&made.id())?;
     let record = made.publish_own(store)?;
-    let id = &record.diff_id;
-    if before.is_some_and(|before| before.state == LayerState::Doubtful) {
-        // The same layer was here, and was kept; nobody knows yet whether a crash spared it.
-        settle_layer(store, id)?;
-    }
     store.state().add_layer(&record, None)?;
-    store.state().set_proved([id])?;
+    store.state().set_proved([&record.diff_id])?;
     Ok(OwnLayer {
         record: LayerRecord {
             state: LayerState::Proved,

@@ -17,7 +17,6 @@ use lapstrake_oci::{DiffId, Digest};
 use super::State;
 use super::image::ImageRecord;
 use super::row::parsed;
-use crate::disk::Commit;
 use crate::error::{Error, Result};
 use crate::object::Object;
 
@@ -51,27 +50,6 @@ pub enum Parent {
 }
 
 impl State {
-    /// Records that a writable layer lies on an image, which then stays. Claim the image's objects
-    /// before you look the image up, until this is done ([`crate::Store::claim`]).
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub fn hold(&mut self, writable: &str, image: &ImageRecord, layers: &[DiffId]) -> Result<()> {
-        self.commit("record a writable layer", Commit::Synced, |db, _boot| {
-            hold(db, writable, image, layers)
-        })
-    }
-
-    /// Records that a writable layer is gone.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub fn release(&mut self, writable: &str) -> Result<()> {
-        self.commit("forget a writable layer", Commit::Lazy, |db, _boot| {
-            release(db, writable)
-        })
-    }
-
     /// The writable layers that lie on an image.
     ///
     /// # Errors
@@ -180,46 +158,4 @@ pub(super) fn unlink(db: &Connection, document: &Digest) -> rusqlite::Result<()>
     db.prepare_cached("DELETE FROM edge WHERE parent = ?1")?
         .execute(params![blob(document)])
         .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use lapstrake_oci::Algorithm;
-
-    use super::*;
-    use crate::disk::RealDisk;
-
-    #[test]
-    fn a_writable_layer_holds_its_image_until_it_is_released() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.db");
-        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
-        let digest = |text: &str| Algorithm::Sha256.digest(text.as_bytes());
-        let image = ImageRecord {
-            reference: "docker.io/library/x:latest".to_owned(),
-            manifest: digest("manifest"),
-            config: digest("config"),
-        };
-        let layers = [DiffId(digest("layer"))];
-        for name in ["one", "two words"] {
-            state.hold(name, &image, &layers).unwrap();
-        }
-        assert_eq!(
-            state.holders(&image.manifest).unwrap(),
-            ["one", "two words"]
-        );
-        state.release("one").unwrap();
-        let parent = || Parent::Writable("two words".to_owned());
-        let mut edges = state.edges().unwrap();
-        edges.sort();
-        assert_eq!(
-            edges,
-            [
-                (parent(), Object::Blob(image.manifest.clone())),
-                (parent(), Object::Layer(layers[0].clone())),
-            ]
-        );
-    }
 }
