@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use lapstrake_oci::{Digest, Repo};
+use lapstrake_oci::Digest;
 
 /// The registry that `docker.io` names is served by another host.
 const DOCKER_HUB: &str = "docker.io";
@@ -17,19 +17,24 @@ pub fn host(registry: &str) -> &str {
     }
 }
 
-/// The path of a manifest, by tag or digest.
-pub fn manifest(repo: &Repo, tag_or_digest: &str) -> String {
-    format!("/v2/{}/manifests/{tag_or_digest}", repo.path())
+/// The path of a manifest, by tag or digest, in the repository at `path`.
+pub fn manifest(path: &str, tag_or_digest: &str) -> String {
+    format!("/v2/{path}/manifests/{tag_or_digest}")
 }
 
 /// The path of a blob.
-pub fn blob(repo: &Repo, digest: &Digest) -> String {
-    format!("/v2/{}/blobs/{digest}", repo.path())
+pub fn blob(path: &str, digest: &Digest) -> String {
+    format!("/v2/{path}/blobs/{digest}")
 }
 
-/// The scope of a token that may pull from a repository.
-pub fn pull_scope(repo: &Repo) -> String {
-    format!("repository:{}:pull", repo.path())
+/// Where uploads of blobs begin.
+pub fn uploads(path: &str) -> String {
+    format!("/v2/{path}/blobs/uploads/")
+}
+
+/// Where a blob is mounted from another repository of the same registry.
+pub fn mount(path: &str, digest: &Digest, from: &str) -> String {
+    format!("/v2/{path}/blobs/uploads/?mount={digest}&from={from}")
 }
 
 /// Whether a host is this machine, so that plain HTTP to it crosses no network.
@@ -87,9 +92,20 @@ mod tests {
 
     #[test]
     fn the_hub_is_served_by_another_host() {
-        let repo: Repo = "debian".parse().unwrap();
-        assert_eq!(host(repo.registry()), "registry-1.docker.io");
-        assert_eq!(manifest(&repo, "12"), "/v2/library/debian/manifests/12");
-        assert_eq!(pull_scope(&repo), "repository:library/debian:pull");
+        assert_eq!(host("docker.io"), "registry-1.docker.io");
+        assert_eq!(host("localhost:5000"), "localhost:5000");
+    }
+
+    #[test]
+    fn paths() {
+        let digest = lapstrake_oci::Algorithm::Sha256.digest(b"");
+        assert_eq!(manifest("a/b", "12"), "/v2/a/b/manifests/12");
+        assert_eq!(blob("a/b", &digest), format!("/v2/a/b/blobs/{digest}"));
+        let mounted = mount("a/b", &digest, "c/d");
+        assert!(mounted.starts_with(&uploads("a/b")), "{mounted}");
+        assert!(
+            mounted.ends_with(&format!("?mount={digest}&from=c/d")),
+            "{mounted}"
+        );
     }
 }

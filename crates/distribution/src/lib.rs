@@ -8,4 +8,6 @@ pub mod challenge;
 pub mod endpoint;
 pub mod errors;
 pub mod range;
+pub mod retry_after;
+pub mod scope;
 pub mod token;
