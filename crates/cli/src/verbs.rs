@@ -169,13 +169,14 @@ fn own(around: &Surroundings, at_most: Duration) -> std::result::Result<Engine, 
     Engine::open(around, Opening::Own(Some(patience)))
 }
 
+fn client(how: &Pulling) -> Result<Client> {
+    let mut options = ClientOptions::of(concat!("lapstrake/", env!("CARGO_PKG_VERSION")));
+    options.plain_http = PlainHttp::LoopbackAnd(how.plain_http.clone());
+    Ok(Client::new(options).map_err(Error::from)?)
+}
+
 fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Result<()> {
-    let client = Client::new(ClientOptions {
-        user_agent: concat!("lapstrake/", env!("CARGO_PKG_VERSION")).to_owned(),
-        plain_http: PlainHttp::LoopbackAnd(how.plain_http.clone()),
-        credentials: std::collections::BTreeMap::new(),
-    })
-    .map_err(Error::from)?;
+    let client = client(how)?;
     let options = PullOptions {
         platform: how.platform.clone().unwrap_or_else(Platform::host),
         parallel: usize::from(how.parallel),

@@ -30,7 +30,10 @@ pub use when::{to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
 pub use lapstrake_oci::{Platform, Reference};
-pub use lapstrake_registry_client::{Client, Credential, Options as ClientOptions, PlainHttp};
+pub use lapstrake_registry_client::{
+    AuthFile, Certificates, Client, Credential, Credentials, Error as ClientError, Mirror,
+    Options as ClientOptions, PlainHttp, Proxies,
+};
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};

@@ -1,14 +1,13 @@
 //! Mounting images from a store whose files something happened to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, Engine, Limits, Opening, PlainHttp, Platform, PullOptions,
-    Reference, Surroundings,
+    Access, Client, ClientOptions, Engine, Limits, Opening, Platform, PullOptions, Reference,
+    Surroundings,
 };
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::tar;
@@ -38,12 +37,7 @@ impl Scene {
         let layers = [("below", "1"), ("above", "2")]
             .map(|(name, contents)| Layer::plain(tar::of_file(name, contents.as_bytes())));
         let image = registry.add_image("app", "1", &layers).reference;
-        let client = Client::new(ClientOptions {
-            user_agent: "test".to_owned(),
-            plain_http: PlainHttp::Loopback,
-            credentials: BTreeMap::new(),
-        })
-        .unwrap();
+        let client = Client::new(ClientOptions::of("test")).unwrap();
         let options = PullOptions {
             platform: Platform::host(),
             parallel: 1,

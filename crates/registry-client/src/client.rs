@@ -1,35 +1,26 @@
-//! The client: one request at a time, with authentication answered and redirects followed.
+//! The client: what can be asked of a registry.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lapstrake_distribution::endpoint;
+use lapstrake_distribution::scope::Scope;
 use lapstrake_oci::{Algorithm, Descriptor, Digest, Document, Reference, Repo, bounds, media_type};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RANGE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
 
-use crate::auth::Auth;
 use crate::blob::BlobStream;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
-use crate::http;
+use crate::http::{self, Asked};
+use crate::net::Net;
 use crate::options::Options;
+use crate::request::{Peer, Request};
 use crate::retry;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// As browsers do, more is a loop.
-const MAX_REDIRECTS: usize = 10;
 
 /// A client for any number of registries. Clones share connections and tokens.
 #[derive(Debug, Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    http: reqwest::Client,
-    options: Options,
-    auth: Auth,
+    pub(crate) net: Arc<Net>,
 }
 
 /// What a reference leads to.
@@ -42,28 +33,33 @@ pub struct Resolved {
     pub document: Document,
 }
 
+/// A document or a small blob that is wanted whole.
+struct Wanted<'a> {
+    repo: &'a Repo,
+    what: String,
+    /// Below the repository: makes a path of the repository's path.
+    place: &'a (dyn Fn(&str) -> String + Sync),
+    accept: Option<String>,
+    max: u64,
+    algorithm: Algorithm,
+    digest: Option<&'a Digest>,
+}
+
+/// What came, checked.
+struct Whole {
+    digest: Digest,
+    media_type: Option<String>,
+    body: Vec<u8>,
+}
+
 impl Client {
     /// Makes a client. It connects to nothing yet.
     ///
     /// # Errors
-    /// If TLS can't be set up.
+    /// If TLS can't be set up, or a proxy is given that is none.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let http = reqwest::Client::builder()
-            .user_agent(&options.user_agent)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(http::STALL)
-            // Redirects are followed here, so that credentials stay with their host.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .build()
-            .map_err(|error| Error::Setup(http::reason(&error)))?;
         Ok(Self {
-            shared: Arc::new(Shared {
-                http,
-                options,
-                auth: Auth::default(),
-            }),
+            net: Arc::new(Net::new(options)?),
         })
     }
 
@@ -93,30 +89,30 @@ impl Client {
         &self,
         repo: &Repo,
         name: &str,
-        want: Option<&Digest>,
+        digest: Option<&Digest>,
     ) -> Result<Resolved, Error> {
         let what = format!("the manifest {}:{name}", repo.path());
-        let path = endpoint::manifest(repo, name);
-        let (declared, body) = retry::until_done(|| async {
-            let answer = self.get(repo, &path, &what, None).await?;
-            let declared = answer
-                .headers()
-                .get(CONTENT_TYPE)
-                .and_then(|value| value.to_str().ok())
-                .map(|value| value.split(';').next().unwrap_or(value).trim().to_owned());
-            let body = http::body(answer, repo, &what, bounds::MAX_MANIFEST_BYTES as u64).await?;
-            Ok((declared, body))
+        let whole = self
+            .whole(Wanted {
+                repo,
+                what: what.clone(),
+                place: &|path| endpoint::manifest(path, name),
+                accept: Some(media_type::ACCEPT.join(", ")),
+                max: bounds::MAX_MANIFEST_BYTES as u64,
+                algorithm: digest.map_or(Algorithm::Sha256, Digest::algorithm),
+                digest,
+            })
+            .await?;
+        let document = Document::parse(whole.body, whole.media_type.as_deref());
+        let document = document.map_err(|source| Error::Document {
+            registry: repo.registry().to_owned(),
+            what,
+            source,
+        })?;
+        Ok(Resolved {
+            digest: whole.digest,
+            document,
         })
-        .await?;
-        let algorithm = want.map_or(Algorithm::Sha256, Digest::algorithm);
-        let digest = verified(repo, &body, algorithm, want)?;
-        let document =
-            Document::parse(body, declared.as_deref()).map_err(|source| Error::Document {
-                registry: repo.registry().to_owned(),
-                what,
-                source,
-            })?;
-        Ok(Resolved { digest, document })
     }
 
     /// Fetches a small blob, such as a config, whole.
@@ -129,15 +125,18 @@ impl Client {
         blob: &Descriptor,
         max: u64,
     ) -> Result<Vec<u8>, Error> {
-        let what = format!("the blob {}", blob.digest);
-        let path = endpoint::blob(repo, &blob.digest);
-        let body = retry::until_done(|| async {
-            let answer = self.get(repo, &path, &what, None).await?;
-            http::body(answer, repo, &what, max.min(blob.size)).await
-        })
-        .await?;
-        verified(repo, &body, blob.digest.algorithm(), Some(&blob.digest))?;
-        Ok(body)
+        let whole = self
+            .whole(Wanted {
+                repo,
+                what: format!("the blob {}", blob.digest),
+                place: &|path| endpoint::blob(path, &blob.digest),
+                accept: None,
+                max: max.min(blob.size),
+                algorithm: blob.digest.algorithm(),
+                digest: Some(&blob.digest),
+            })
+            .await?;
+        Ok(whole.body)
     }
 
     /// Starts to fetch a blob of any size.
@@ -161,136 +160,55 @@ impl Client {
         BlobStream::open(self.clone(), repo, blob, from).await
     }
 
-    /// Sends a request for a blob from a byte on.
-    pub(crate) async fn blob_from(
-        &self,
-        repo: &Repo,
-        digest: &Digest,
-        from: u64,
-        what: &str,
-    ) -> Result<Response, Error> {
-        self.get(
-            repo,
-            &endpoint::blob(repo, digest),
-            what,
-            (from > 0).then_some(from),
-        )
-        .await
+    /// From the first mirror that has it, right and whole, or else from the registry.
+    async fn whole(&self, wanted: Wanted<'_>) -> Result<Whole, Error> {
+        for endpoint in self.net.endpoints(wanted.repo.registry())? {
+            let peer = puller(endpoint, wanted.repo);
+            if !peer.endpoint.is_mirror() {
+                return retry::until_done(|| self.whole_from(&peer, &wanted)).await;
+            }
+            match self.whole_from(&peer, &wanted).await {
+                Ok(whole) => return Ok(whole),
+                Err(error) => self.net.failed(&peer.endpoint, &error),
+            }
+        }
+        unreachable!("the registry itself is the last of its endpoints")
     }
 
-    /// Sends a GET, answering a challenge once and following redirects.
-    async fn get(
-        &self,
-        repo: &Repo,
-        path: &str,
-        what: &str,
-        from: Option<u64>,
-    ) -> Result<Response, Error> {
-        let shared = &*self.shared;
-        let host = endpoint::host(repo.registry());
-        let scheme = if shared.options.plain_http.allows(repo.registry()) {
-            "http"
-        } else {
-            "https"
+    async fn whole_from(&self, peer: &Peer, wanted: &Wanted<'_>) -> Result<Whole, Error> {
+        let url = peer.endpoint.url(&(wanted.place)(&peer.path))?;
+        let mut request = Request::new(peer, &wanted.what, Method::GET, url);
+        request.accept.clone_from(&wanted.accept);
+        let answer = self.net.fetch(&request).await?;
+        let media_type = http::text(answer.headers(), &CONTENT_TYPE)
+            .map(|value| value.split(';').next().unwrap_or(value).trim().to_owned());
+        let asked = Asked {
+            registry: &peer.endpoint.name,
+            what: &wanted.what,
         };
-        let origin =
-            Url::parse(&format!("{scheme}://{host}{path}")).map_err(|error| Error::Transport {
-                registry: repo.registry().to_owned(),
-                what: what.to_owned(),
-                reason: error.to_string(),
-            })?;
-        let mut answer = self.follow(repo, &origin, what, from).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            shared
-                .auth
-                .answer(&shared.http, &shared.options, repo, answer.headers())
-                .await?;
-            answer = self.follow(repo, &origin, what, from).await?;
+        let body = asked.body(answer, wanted.max).await?;
+        let digest = wanted.algorithm.digest(&body);
+        match wanted.digest {
+            Some(want) if *want != digest => Err(Error::Mismatch {
+                registry: peer.endpoint.name.clone(),
+                want: want.clone(),
+                got: digest,
+            }),
+            _ => Ok(Whole {
+                digest,
+                media_type,
+                body,
+            }),
         }
-        http::checked(answer, repo, what).await
-    }
-
-    async fn follow(
-        &self,
-        repo: &Repo,
-        origin: &Url,
-        what: &str,
-        from: Option<u64>,
-    ) -> Result<Response, Error> {
-        let shared = &*self.shared;
-        let mut url = origin.clone();
-        for _hop in 0..=MAX_REDIRECTS {
-            let mut request = shared.http.get(url.clone()).header(ACCEPT, accept(origin));
-            let is_same_origin = url.origin() == origin.origin();
-            if let (true, Some(header)) = (is_same_origin, shared.auth.header(repo)) {
-                request = request.header(AUTHORIZATION, header);
-            }
-            if let Some(from) = from {
-                request = request.header(RANGE, format!("bytes={from}-"));
-            }
-            let answer = request
-                .send()
-                .await
-                .map_err(|error| http::transport(&error, repo, what))?;
-            if !answer.status().is_redirection() {
-                return Ok(answer);
-            }
-            url = self.target(repo, &url, &answer, what)?;
-        }
-        Err(refused(repo, what, "in a circle"))
-    }
-
-    /// Where a redirect leads, if we may go there.
-    fn target(&self, repo: &Repo, url: &Url, answer: &Response, what: &str) -> Result<Url, Error> {
-        let target = answer
-            .headers()
-            .get(LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|location| url.join(location).ok())
-            .ok_or_else(|| refused(repo, what, "to nowhere"))?;
-        let host = http::authority(&target).unwrap_or_default();
-        if target.scheme() != "https" && !self.shared.options.plain_http.allows(&host) {
-            return Err(refused(
-                repo,
-                what,
-                &format!(
-                    "to {host} over plain HTTP, which is spoken only to this machine and to hosts that were named"
-                ),
-            ));
-        }
-        Ok(target)
     }
 }
 
-fn accept(origin: &Url) -> String {
-    if origin.path().contains("/manifests/") {
-        media_type::ACCEPT.join(", ")
-    } else {
-        "*/*".to_owned()
-    }
-}
-
-fn refused(repo: &Repo, what: &str, reason: &str) -> Error {
-    Error::Redirect {
-        registry: repo.registry().to_owned(),
-        what: what.to_owned(),
-        reason: reason.to_owned(),
-    }
-}
-
-fn verified(
-    repo: &Repo,
-    body: &[u8],
-    algorithm: Algorithm,
-    want: Option<&Digest>,
-) -> Result<Digest, Error> {
-    let got = algorithm.digest(body);
-    match want {
-        Some(want) if *want != got => Err(Error::Mismatch {
-            registry: repo.registry().to_owned(),
-            want: want.clone(),
-            got,
-        }),
-        _ => Ok(got),
+/// Who pulls from a repository at an endpoint.
+pub(crate) fn puller(endpoint: Endpoint, repo: &Repo) -> Peer {
+    let path = endpoint.path(repo.path());
+    Peer {
+        scope: Scope::pull(&path),
+        endpoint,
+        path,
     }
 }

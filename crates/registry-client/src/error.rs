@@ -1,5 +1,6 @@
 //! What can go wrong between us and a registry, by what a caller could do about it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lapstrake_oci::Digest;
@@ -40,8 +41,9 @@ pub enum Error {
     },
     /// The registry answered with another status.
     #[error(
-        "{registry} answered {status} to the request for {what}{}",
-        said(message)
+        "{registry} answered {status} to the request for {what}{}{}",
+        said(message),
+        again(*retry_after)
     )]
     Status {
         /// The registry.
@@ -52,8 +54,22 @@ pub enum Error {
         status: u16,
         /// Its own words.
         message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
     },
-    /// No answer: no connection, a broken one, or a bad certificate.
+    /// No trust: a certificate that is not accepted, by us or by them, or no TLS at all.
+    #[error(
+        "no trust between {registry} and this machine, asking for {what}: {reason}. If the registry has an authority of its own, put its certificate into certs.d/{registry}/ca.crt; if it speaks plain HTTP, allow that by name"
+    )]
+    Tls {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No answer: no connection, or a broken one.
     #[error("cannot reach {registry} for {what}: {reason}")]
     Transport {
         /// The registry.
@@ -117,6 +133,32 @@ pub enum Error {
         /// What is wrong with it.
         source: lapstrake_oci::Error,
     },
+    /// Credentials can't be had.
+    #[error("cannot get the credentials for {registry}: {reason}")]
+    Credentials {
+        /// The registry.
+        registry: String,
+        /// Why not; no secret is in it.
+        reason: String,
+    },
+    /// A file of settings, credentials or certificates that can't be used.
+    #[error("cannot use {}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why not; no secret is in it.
+        reason: String,
+    },
+    /// What was to be pushed cannot be read.
+    #[error("cannot read {what}, which was to be pushed to {registry}: {source}")]
+    Source {
+        /// The registry.
+        registry: String,
+        /// What was to be pushed.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Setup(String),
@@ -143,11 +185,18 @@ impl Error {
         match self {
             Self::NotFound { .. } => Class::NotFound,
             Self::Denied { .. } | Self::Challenge { .. } => Class::PermissionDenied,
-            Self::Status { status, .. } if *status == 429 || *status >= 500 => Class::Unavailable,
+            Self::Status {
+                status: 408 | 425 | 429 | 500..,
+                ..
+            } => Class::Unavailable,
             Self::Transport { .. } | Self::Stalled { .. } => Class::Unavailable,
             Self::Length { .. } | Self::Mismatch { .. } => Class::DataLoss,
             Self::Status { .. }
             | Self::Redirect { .. }
+            | Self::Tls { .. }
+            | Self::Credentials { .. }
+            | Self::Config { .. }
+            | Self::Source { .. }
             | Self::Document { .. }
             | Self::Setup(_) => Class::Invalid,
         }
@@ -160,4 +209,10 @@ fn said(message: &str) -> String {
     } else {
         format!(" ({message})")
     }
+}
+
+fn again(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(String::new, |wait| {
+        format!("; it wants to be asked again in {} s", wait.as_secs())
+    })
 }

@@ -1,7 +1,7 @@
 //! When a failure is worth another try, and how long to wait before it.
 //!
 //! Invariant: only [`Class::Unavailable`] is tried again, and tries end: after [`MAX_FAILURES`] without
-//! progress between them.
+//! progress between them, or when a registry wants us to wait for longer than [`MAX_PAUSE`].
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::error::{Class, Error};
 const MAX_FAILURES: u32 = 5;
 /// Pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause that a registry may ask for. Who pulls would rather know than wait longer.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Bytes that count as progress. A server that sends a byte and hangs up is not getting anywhere.
 const PROGRESS_BYTES: u64 = 64 * 1024;
 
@@ -38,7 +40,15 @@ impl Patience {
         if error.class() != Class::Unavailable || self.failures >= MAX_FAILURES {
             return Err(error);
         }
-        Ok(FIRST_PAUSE * (1 << (self.failures - 1)))
+        let pause = FIRST_PAUSE * (1 << (self.failures - 1));
+        let wanted = match &error {
+            Error::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        if wanted > MAX_PAUSE {
+            return Err(error);
+        }
+        Ok(pause.max(wanted))
     }
 }
 
@@ -94,6 +104,22 @@ mod tests {
     #[test]
     fn progress_starts_the_count_again() {
         assert_eq!(pauses(PROGRESS_BYTES), [200; 8]);
+    }
+
+    #[test]
+    fn a_registry_may_ask_for_a_pause_but_not_for_any() {
+        let busy = |seconds| Error::Status {
+            registry: "r".to_owned(),
+            what: "w".to_owned(),
+            status: 429,
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let mut patience = Patience::default();
+        assert_eq!(patience.after(busy(0)).unwrap().as_millis(), 200);
+        assert_eq!(patience.after(busy(7)).unwrap().as_secs(), 7);
+        let error = patience.after(busy(61)).unwrap_err().to_string();
+        assert!(error.ends_with("asked again in 61 s"), "{error}");
     }
 
     #[test]

@@ -4,13 +4,12 @@
     reason = "helpers of tests: a failure is the test's"
 )]
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use lapstrake_oci::{DiffId, Platform};
-use lapstrake_registry_client::{Client, Options, PlainHttp};
+use lapstrake_registry_client::{Client, Options};
 use lapstrake_store::{HostId, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
 use lapstrake_testkit::tar;
@@ -29,12 +28,7 @@ fn store(dir: &Path, boot: &str) -> Arc<Store> {
 }
 
 async fn pull_into(store: &Arc<Store>, image: &Added) -> Result<Pulled, Error> {
-    let client = Client::new(Options {
-        user_agent: "test".to_owned(),
-        plain_http: PlainHttp::Loopback,
-        credentials: BTreeMap::new(),
-    })
-    .unwrap();
+    let client = Client::new(Options::of("test")).unwrap();
     let options = PullOptions {
         platform: Platform::host(),
         parallel: 2,

@@ -4,11 +4,9 @@
     reason = "helpers of tests: a failure is the test's"
 )]
 
-use std::collections::BTreeMap;
-
 use lapstrake_fill::source::{Source as _, SourceError, contract};
 use lapstrake_oci::{Algorithm, Descriptor};
-use lapstrake_registry_client::{Client, Options, PlainHttp};
+use lapstrake_registry_client::{Client, Options};
 use lapstrake_testkit::registry::{Access, Registry};
 use lapstrake_transfer::RegistrySource;
 
@@ -16,12 +14,7 @@ use lapstrake_transfer::RegistrySource;
 fn a_registry_honours_the_contract() {
     let registry = Registry::start(Access::Open);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let client = Client::new(Options {
-        user_agent: "test".to_owned(),
-        plain_http: PlainHttp::Loopback,
-        credentials: BTreeMap::new(),
-    })
-    .unwrap();
+    let client = Client::new(Options::of("test")).unwrap();
     let source = |digest, size| {
         RegistrySource::new(
             client.clone(),

@@ -1,7 +1,6 @@
 //! A store with an image in it, and roots that are unmounted in the end.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +10,8 @@ use lapstrake_drivers::erofs::{Erofs, PageCache};
 use lapstrake_drivers::vfs::Xattrs;
 use lapstrake_drivers::{Overlay2, Vfs};
 use lapstrake_engine::{
-    Access, Client, ClientOptions, CommitOptions, Committed, Engine, Limits, Opening, PlainHttp,
-    Platform, PullOptions, Reference, Surroundings,
+    Access, Client, ClientOptions, CommitOptions, Committed, Engine, Limits, Opening, Platform,
+    PullOptions, Reference, Surroundings,
 };
 use lapstrake_snapshot::{CopyUp, Driver, RunDir};
 use lapstrake_testkit::registry::{self, Layer, Registry};
@@ -101,12 +100,7 @@ impl Scene {
         let engine = open(dir.path(), driver, "boot");
         let registry = Registry::start(registry::Access::Open);
         let image = registry.add_image("app", "1", &layers()).reference;
-        let client = Client::new(ClientOptions {
-            user_agent: "test".to_owned(),
-            plain_http: PlainHttp::Loopback,
-            credentials: BTreeMap::new(),
-        })
-        .unwrap();
+        let client = Client::new(ClientOptions::of("test")).unwrap();
         let options = PullOptions {
             platform: Platform::host(),
             parallel: 1,

@@ -3,35 +3,35 @@
 #![allow(unreachable_pub, reason = "a module of several test crates")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
-use std::collections::BTreeMap;
-
 use lapstrake_oci::{Descriptor, Repo};
-use lapstrake_registry_client::{Client, Credential, Error, Options, PlainHttp};
+use lapstrake_registry_client::{Client, Credential, Credentials, Error, Options};
 
 /// What `me` with the password `hush` sends.
 pub const BASIC: &str = "Basic bWU6aHVzaA==";
 
 /// A client that knows nobody.
 pub fn anonymous() -> Client {
-    client(BTreeMap::new())
+    client(Credentials::none())
 }
 
 /// A client that is `me` at a registry.
 pub fn known(registry: &str, password: &str) -> Client {
-    let credential = Credential {
-        username: "me".to_owned(),
-        password: password.to_owned(),
-    };
-    client([(registry.to_owned(), credential)].into())
+    client(Credentials::none().with(registry, me(password)))
 }
 
-fn client(credentials: BTreeMap<String, Credential>) -> Client {
-    Client::new(Options {
-        user_agent: "lapstrake-test".to_owned(),
-        plain_http: PlainHttp::Loopback,
-        credentials,
-    })
-    .unwrap()
+/// `me`, with a password.
+pub fn me(password: &str) -> Credential {
+    Credential::Password {
+        username: "me".to_owned(),
+        password: password.to_owned(),
+    }
+}
+
+/// A client with these credentials.
+pub fn client(credentials: Credentials) -> Client {
+    let mut options = Options::of("lapstrake-test");
+    options.credentials = credentials;
+    Client::new(options).unwrap()
 }
 
 /// Reads a blob to its end: what came, and the error if it ended with one.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lapstrake_oci::{DiffId, Digest, Platform};
-use lapstrake_registry_client::{Client, Options, PlainHttp};
+use lapstrake_registry_client::{Client, Options};
 use lapstrake_store::{Disk, HostId, LayerRecord, LayerState, Place, RealDisk, Store};
 use lapstrake_testkit::disk::{CrashDisk, scratch, survey};
 use lapstrake_testkit::registry::{Access, Added, Layer, Registry};
@@ -68,12 +68,7 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             registry: Registry::start(Access::Open),
-            client: Client::new(Options {
-                user_agent: "test".to_owned(),
-                plain_http: PlainHttp::Loopback,
-                credentials: BTreeMap::new(),
-            })
-            .unwrap(),
+            client: Client::new(Options::of("test")).unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

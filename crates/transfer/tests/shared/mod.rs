@@ -6,12 +6,11 @@
     reason = "helpers of tests: a failure is the test's"
 )]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use lapstrake_oci::{DiffId, Digest, Platform};
-use lapstrake_registry_client::{Client, Options, PlainHttp};
+use lapstrake_registry_client::{Client, Options};
 use lapstrake_store::{HostId, LayerFiles, Store};
 use lapstrake_testkit::registry::{Access, Added, Layer, Registry};
 use lapstrake_testkit::tar::Tar;
@@ -85,12 +84,7 @@ impl Scene {
     }
 
     pub fn client(&self) -> Client {
-        Client::new(Options {
-            user_agent: "test".to_owned(),
-            plain_http: PlainHttp::Loopback,
-            credentials: BTreeMap::new(),
-        })
-        .unwrap()
+        Client::new(Options::of("test")).unwrap()
     }
 
     pub fn store(&self) -> Store {
