@@ -1,8 +1,8 @@
 //! Images in the store.
 
-use lapstrake_oci::{Config, Digest, Manifest, Parsed, Reference, bounds};
+use lapstrake_oci::{Config, DiffId, Digest, Manifest, Parsed, Reference, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
-use lapstrake_store::{Claim, ImageRecord, LayerRecord, LayerState, Object};
+use lapstrake_store::{Claim, ImageRecord, LayerFiles, LayerRecord, LayerState, Object};
 use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
@@ -116,7 +116,6 @@ impl Engine {
     pub(crate) fn config(&self, image: &ImageRecord) -> Result<Parsed<Config>> {
         let raw = self
             .store
-            .content
             .read_blob(&image.config, bounds::MAX_CONFIG_BYTES as u64)?;
         Ok(Parsed::<Config>::config(raw)?)
     }
@@ -124,7 +123,6 @@ impl Engine {
     pub(crate) fn manifest(&self, image: &ImageRecord) -> Result<Parsed<Manifest>> {
         let raw = self
             .store
-            .content
             .read_blob(&image.manifest, bounds::MAX_MANIFEST_BYTES as u64)?;
         Ok(Parsed::<Manifest>::manifest(raw)?)
     }
@@ -132,21 +130,27 @@ impl Engine {
     /// The files of an image's layers, bottom first, and what their records say of them.
     pub(crate) fn stack(&self, image: &ImageRecord, config: &Config) -> Result<Vec<Layer>> {
         let ids = &config.rootfs.diff_ids;
+        let missing = |id: &DiffId| Error::NoLayer {
+            image: image.reference.clone(),
+            layer: id.clone(),
+        };
         let records = self.store.state().layers(ids)?;
-        let layers = ids.iter().zip(records).map(|(id, record)| {
-            record.ok_or_else(|| Error::NoLayer {
-                image: image.reference.clone(),
-                layer: id.clone(),
-            })
-        });
-        let layers = layers.collect::<Result<Vec<_>>>()?;
+        let layers = ids.iter().zip(records);
+        let layers = layers
+            .map(|(id, record)| record.ok_or_else(|| missing(id)))
+            .collect::<Result<Vec<_>>>()?;
         for layer in &layers {
             if layer.state == LayerState::Doubtful {
                 // Written before a crash or reboot and never synced: it may be full of zeros.
                 settle_layer(&self.store, &layer.diff_id)?;
             }
         }
-        Ok(layers.iter().map(|layer| self.files(layer)).collect())
+        let files = |layer: &LayerRecord| {
+            let files = self.store.find_layer(&layer.diff_id);
+            let files = files.ok_or_else(|| missing(&layer.diff_id))?;
+            Ok(self.files(layer, files))
+        };
+        layers.iter().map(files).collect()
     }
 
     /// Makes those indexes of a stack again that are not what was recorded.
@@ -158,9 +162,8 @@ impl Engine {
         Ok(())
     }
 
-    fn files(&self, layer: &LayerRecord) -> Layer {
+    fn files(&self, layer: &LayerRecord, files: LayerFiles) -> Layer {
         let id = &layer.diff_id;
-        let files = self.store.content.layer_files(id);
         Layer {
             id: id.clone(),
             index: StoredFile {

@@ -117,10 +117,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes away what the driver made of layers that are gone.
+    /// Takes away what the driver made of layers that are gone, and were not pulled again meanwhile.
     pub(crate) fn forget_realised(&self, collected: &Collected) -> Result<()> {
         for object in &collected.objects {
-            if let Object::Layer(id) = object {
+            if let Object::Layer(id) = object
+                && self.store.state().layer(id)?.is_none()
+            {
                 self.driver.forget(id)?;
             }
         }

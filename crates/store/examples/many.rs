@@ -62,7 +62,7 @@ fn add_image(store: &Store, image: usize, layers: usize) -> Outcome<()> {
         let mut stage = store.content.stage_layer()?;
         stage.append(&[1; 4096])?;
         let staged = stage.finish(b"skeleton", b"spans")?;
-        staged.publish(&store.content, id, id.clone(), Durability::HasSource)?;
+        store.publish_layer(staged, id, id.clone(), Durability::HasSource)?;
         let index = store
             .indexes
             .put::<Box<dyn Error>>(id, |out| Ok(out.write_all(&[2; 4096])?))?;

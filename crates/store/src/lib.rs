@@ -3,7 +3,7 @@
 //! ```text
 //! the steps that make bytes visible or durable     -> disk
 //!
-//! <root>/content/   immutable, named by digest          -> content
+//! <root>/content/   immutable, named by digest          -> content, tiers
 //!          blobs/<algorithm>/<ab>/<hex>
 //!          layers/<algorithm>/<ab>/<hex>/{data,skeleton,spans}
 //!          tmp/<host>/  what is being written           -> stage
@@ -47,6 +47,7 @@ mod shared;
 mod stage;
 mod state;
 mod sweep;
+mod tiers;
 mod trash;
 mod usage;
 
@@ -239,6 +240,25 @@ impl Store {
         let state = State::open_read_only(&state_dir.join("state.db"), place.boot_id)?;
         let disk = Arc::new(disk::ReadOnlyDisk);
         Ok(Self::of(disk, content, indexes, state, place, None))
+    }
+
+    /// Where content is looked for, in this order: the local directory first.
+    pub fn tiers(&self) -> &[Content] {
+        std::slice::from_ref(&self.content)
+    }
+
+    /// The files of a layer in the first tier that has it.
+    pub fn find_layer(&self, id: &DiffId) -> Option<LayerFiles> {
+        tiers::find_layer(self.tiers(), id)
+    }
+
+    /// Reads a small blob from the first tier where it is sound; one of more than `max_bytes` is
+    /// refused.
+    ///
+    /// # Errors
+    /// If it is in no tier, or damaged in all that have it, or can't be read.
+    pub fn read_blob(&self, digest: &Digest, max_bytes: u64) -> Result<Vec<u8>> {
+        tiers::read_blob(self.tiers(), digest, max_bytes)
     }
 
     /// What this process may do.
