@@ -27,7 +27,7 @@ const INERT: Restrictions = Restrictions {
 const NAME_DIGITS: usize = 32;
 
 /// What a layer's mount point is called.
-fn name(layer: &DiffId) -> String {
+pub(crate) fn name(layer: &DiffId) -> String {
     layer.0.hex().chars().take(NAME_DIGITS).collect()
 }
 

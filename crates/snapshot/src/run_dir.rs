@@ -118,6 +118,36 @@ impl RunDir {
         Ok(self.lock()?.users()?.layers)
     }
 
+    /// Lets go of what the kernel holds in memory of a mounted layer's files, as far as nobody uses it
+    /// at this moment: for whoever has changed the bytes below the mount. Returns how many files
+    /// that were.
+    pub fn forget_pages(&self, layer: &DiffId) -> Result<usize> {
+        let locked = self.lock()?;
+        let mount = locked.layers_path().join(perform::name(layer));
+        let (mut todo, mut files) = (vec![mount], 0);
+        while let Some(dir) = todo.pop() {
+            let entries = match std::fs::read_dir(&dir) {
+                Ok(entries) => entries,
+                // Not every driver mounts layers.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(std_io("list", &dir)(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(std_io("list", &dir))?;
+                let (path, kind) = (entry.path(), entry.file_type());
+                let kind = kind.map_err(std_io("look at", &path))?;
+                if kind.is_dir() {
+                    todo.push(path);
+                } else if kind.is_file() {
+                    let file = File::open(&path).map_err(std_io("open", &path))?;
+                    file::drop_cache(file.as_fd()).map_err(io("drop pages of", &path))?;
+                    files += 1;
+                }
+            }
+        }
+        Ok(files)
+    }
+
     /// The places of the writable layers that mounted roots use, as of now.
     pub fn places_in_use(&self) -> Result<BTreeSet<PathBuf>> {
         Ok(self.lock()?.users()?.places)

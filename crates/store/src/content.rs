@@ -100,6 +100,14 @@ impl Content {
         })
     }
 
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(crate) fn tmp(&self) -> &Path {
+        &self.tmp
+    }
+
     fn sharded(&self, kind: &str, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
         self.dir
@@ -159,18 +167,7 @@ impl Content {
     /// Puts right bytes in the place of damaged ones. They are synced whatever their source: another
     /// thread may do the same, and have acknowledged its copy as durable.
     fn replace_blob(&self, bytes: &[u8], path: &Path) -> Result<()> {
-        let partial = self.tmp.join(stage::unique_name());
-        let write = || {
-            let mut file = self.disk.create(&partial)?;
-            file.write_all(bytes)?;
-            self.disk.sync_file(&file)?;
-            self.disk.replace(&partial, path)
-        };
-        write().map_err(|error| {
-            // What is left of it is swept.
-            drop(self.disk.remove_file(&partial));
-            io_error("replace", path)(error)
-        })?;
+        self.replace(path.to_owned(), bytes)?;
         self.sync_names(path)
     }
 
@@ -250,6 +247,16 @@ impl Content {
         let from = self.sharded("layers", &id.0);
         let to = trash::move_aside(&*self.disk, &from, &self.dir.join("quarantine"))?;
         to.ok_or_else(|| Error::Missing(id.0.clone()))
+    }
+
+    /// Moves a blob that turned out to be damaged out of sight, keeping its bytes for a look.
+    ///
+    /// # Errors
+    /// If the file system refuses, or the blob is gone.
+    pub fn quarantine_blob(&self, digest: &Digest) -> Result<PathBuf> {
+        let from = self.sharded("blobs", digest);
+        let to = trash::move_aside(&*self.disk, &from, &self.dir.join("quarantine"))?;
+        to.ok_or_else(|| Error::Missing(digest.clone()))
     }
 
     /// Where an object is, or would be: a file or a directory.

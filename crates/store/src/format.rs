@@ -5,6 +5,7 @@
 //! *incompatible*. This version knows none: an unknown incompatible one is refused with its name,
 //! and one that is unknown and read-only compatible lets the directory be read but not changed.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -32,6 +33,9 @@ struct Format {
     read_only_compatible: Vec<String>,
     #[serde(default)]
     incompatible: Vec<String>,
+    /// Version 1 has none: with any it is damaged. Later versions may.
+    #[serde(flatten)]
+    more: BTreeMap<String, serde_json::Value>,
 }
 
 /// The features that this version knows.
@@ -81,6 +85,7 @@ fn create(disk: &dyn Disk, dir: &Path, path: &Path, name: &str) -> Result<()> {
         compatible: Vec::new(),
         read_only_compatible: Vec::new(),
         incompatible: Vec::new(),
+        more: BTreeMap::new(),
     };
     let mut text = serde_json::to_vec_pretty(&format).expect("a struct of strings is JSON");
     text.push(b'\n');
@@ -141,6 +146,13 @@ fn parse(bytes: &[u8], name: &str) -> std::result::Result<Format, String> {
         .map_err(|error| format!("it is not a format file: {error}"))?;
     if format.name != name {
         return Err(format!("it holds {:?}, not {name:?}", format.name));
+    }
+    if let Some(field) = format.more.keys().next()
+        && format.version == VERSION
+    {
+        return Err(format!(
+            "it has {field:?}, which no format file of version {VERSION} has"
+        ));
     }
     Ok(format)
 }
@@ -207,6 +219,7 @@ mod tests {
     fn another_version_or_no_format_at_all_is_refused() {
         for text in [
             r#"{"name":"x","version":2}"#,
+            r#"{"name":"x","version":1,"incompatibel":[]}"#,
             "{",
             &" ".repeat(MAX_BYTES + 1),
         ] {

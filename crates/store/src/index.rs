@@ -104,6 +104,20 @@ impl Indexes {
         crate::content::names(&self.dir)
     }
 
+    /// Opens a layer's index, to overwrite it in place: whoever has mounted it keeps that file when
+    /// another takes its name. `None` if there is none.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn open_to_mend(&self, id: &DiffId) -> Result<Option<std::fs::File>> {
+        let path = self.path(id);
+        match std::fs::File::options().write(true).open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("open", &path)(error)),
+        }
+    }
+
     /// Whether a layer's index is there and is what was recorded.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! crash together with the content that they speak of (WAL without a sync); *proved* ones are
 //! synced, after their content was.
 
+mod checked;
 mod edge;
 mod image;
 mod layer;

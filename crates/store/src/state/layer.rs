@@ -160,11 +160,12 @@ impl State {
     /// If the database refuses.
     pub fn forget_layer(&mut self, id: &DiffId) -> Result<()> {
         self.commit("forget a layer", Commit::Synced, |db, _boot| {
-            db.execute(
-                "DELETE FROM layer WHERE diff_id = ?1",
-                params![id.to_string()],
-            )
-            .map(drop)
+            // Its sources stay: it may be made again from them.
+            for table in ["layer", "checked"] {
+                db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1"))?
+                    .execute(params![id.to_string()])?;
+            }
+            Ok(())
         })
     }
 
@@ -179,7 +180,7 @@ impl State {
                 match object {
                     Object::Blob(document) => edge::unlink(db, document)?,
                     Object::Layer(id) => {
-                        for table in ["layer", "source"] {
+                        for table in ["layer", "source", "checked"] {
                             db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1"))?
                                 .execute(params![id.to_string()])?;
                         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{edge, image, layer, note, writable};
+use super::{checked, edge, image, layer, note, writable};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
@@ -19,6 +19,7 @@ const STEPS: &[&[&str]] = &[
         edge::TABLES_2,
         note::TABLES_2,
         writable::TABLES_2,
+        checked::TABLES_2,
     ],
 ];
 
