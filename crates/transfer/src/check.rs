@@ -3,6 +3,7 @@
 //! ```text
 //! quick    ── records, documents and files are compared; no layer is read
 //! deep     ── every blob, layer and index is read: examine, for each layer
+//! scrub    ── the same, one layer at a time, over days
 //! examine  ── one pass over a layer: its diff id, its spans' digests, the zeros between its files
 //! ```
 //!
@@ -14,6 +15,7 @@ mod examine;
 mod pace;
 mod paths;
 mod quick;
+mod scrub;
 mod sweep;
 
 use lapstrake_oci::DiffId;
@@ -22,11 +24,12 @@ use lapstrake_store::{LayerRecord, Store};
 
 use crate::error::{Error, Result};
 
-pub use deep::{CheckEvent, Checked, DeepOptions, deep};
+pub use deep::{CheckEvent, Checked, DeepOptions, deep, examine_one};
 pub use examine::{Damage, Examined, examine};
 pub use pace::Pace;
 pub use paths::{DamagedFiles, damaged_files};
-pub use quick::quick;
+pub use quick::{quick, wanted};
+pub use scrub::{ScrubOptions, scrub_next};
 
 /// Reads all of a published layer's tar back and compares it with its diff id. A layer that is not
 /// what its name says is moved aside, and forgotten, before the error is returned.

@@ -74,6 +74,20 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of the store cannot be repaired.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A span can't be made again.
+    #[error(transparent)]
+    Refill(#[from] lapstrake_fill::refill::Error),
+    /// The system has no descriptor to give.
+    #[error("cannot open a file once more: {0}")]
+    Descriptor(std::io::Error),
     /// The pull was given up.
     #[error("the pull was cancelled")]
     Cancelled,
@@ -144,8 +158,18 @@ impl Error {
                 | lapstrake_tree::changes::Error::Output(_) => Class::Internal,
             },
             Self::BlobMismatch { .. } | Self::Damaged { .. } => Class::DataLoss,
-            Self::Cancelled => Class::Unavailable,
+            Self::Cancelled | Self::Refill(_) => Class::Unavailable,
+            Self::Unwritable { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Class::ResourceExhausted
+            }
             Self::Spans(_)
+            | Self::Unwritable { .. }
+            | Self::Descriptor(_)
             | Self::Unreadable { .. }
             | Self::Abandoned
             | Self::NoThread(_)

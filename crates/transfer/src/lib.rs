@@ -18,6 +18,7 @@ mod lease;
 mod limits;
 mod own;
 mod pull;
+pub mod repair;
 mod source;
 
 pub use check::{check_layer, settle_layer};

@@ -20,7 +20,7 @@ use crate::lease;
 use crate::limits::Limits;
 
 /// Network chunks in flight to a decoder.
-const PIPE_CHUNKS: usize = 16;
+pub(crate) const PIPE_CHUNKS: usize = 16;
 
 /// How to pull.
 #[derive(Debug, Clone)]

@@ -99,7 +99,7 @@ pub fn deep(
 }
 
 /// Examines a layer and what is recorded of it.
-pub(crate) fn examine_one(
+pub fn examine_one(
     store: &Store,
     id: &DiffId,
     record: Option<&LayerRecord>,

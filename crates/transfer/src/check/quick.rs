@@ -33,7 +33,7 @@ fn look(store: &Store) -> Result<Vec<Finding>> {
 }
 
 /// What the images' documents ask for, and which of them can't say so.
-pub(crate) fn wanted(store: &Store, facts: &Facts) -> (Wanted, Vec<Finding>) {
+pub fn wanted(store: &Store, facts: &Facts) -> (Wanted, Vec<Finding>) {
     let (mut wanted, mut findings) = (Wanted::default(), Vec::new());
     for image in &facts.images {
         for blob in [&image.manifest, &image.config] {
