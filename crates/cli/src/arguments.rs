@@ -10,7 +10,8 @@ use crate::filter::Filter;
 /// Stores container images as data, skeleton and index, and mounts them without unpacking.
 ///
 /// Exit codes: 0 success; 1 other failures; 2 wrong usage; 3 not found; 4 not allowed; 5 a registry
-/// or the network failed; 6 damaged data; 7 no space. `run` exits with its command's code.
+/// or the network failed; 6 damaged data; 7 no space; 8 data that was damaged is
+/// repaired. `run` exits with its command's code.
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version)]
 pub(crate) struct Arguments {
@@ -132,7 +133,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Pulling,
     },
-    /// Check that the store is what it should be. Exits with 6 if something is damaged.
+    /// Check that the store is what it should be, and repair it. Exits with 6 if something is
+    /// damaged, and with 8 if something was and all of it is repaired.
     Check {
         #[command(flatten)]
         how: Checking,
@@ -144,9 +146,20 @@ pub(crate) struct Checking {
     /// Read everything and compare every digest, not only names and lengths.
     #[arg(long)]
     pub(crate) deep: bool,
+    /// Repair what is damaged, from the registries that it came from, and move aside what can't be.
+    /// Reads everything, as --deep does.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Read what was not read for a week, a layer at a time, at 50 MB/s unless --rate says otherwise.
+    /// Can be stopped at any time, and goes on there.
+    #[arg(long, conflicts_with = "deep")]
+    pub(crate) scrub: bool,
     /// Read at most so many bytes a second, such as 100M.
-    #[arg(long, value_name = "BYTES/S", value_parser = crate::check::parse_bytes, requires = "deep")]
+    #[arg(long, value_name = "BYTES/S", value_parser = crate::check::parse_bytes)]
     pub(crate) rate: Option<u64>,
+    /// Speak plain HTTP with this registry (HOST or HOST:PORT) when repairing.
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) plain_http: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -2,48 +2,90 @@
 
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lapstrake_engine::{
-    CheckEvent, CheckReport, DamagedFiles, DamagedLayer, DeepOptions, Depth, Error, Finding, Pace,
-    Surroundings, check,
+    CheckEvent, CheckReport, DamagedFiles, DamagedLayer, DeepOptions, Depth, Fetcher, Finding,
+    Limits, Mended, Pace, Patience, ScrubOptions, Surroundings, Verdict, check, repair, scrub,
 };
 use serde_json::json;
 
 use crate::arguments::Checking;
 use crate::render;
+use crate::verbs::{PATIENCE, Result, client, own, runtime};
 
 /// Paths of damaged files that are shown; `--json` shows all.
 const PATHS_SHOWN: usize = 20;
-/// See the help text.
-const DAMAGED: u8 = 6;
+/// What was read since then is not scrubbed.
+const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Leaves a slow disk to others.
+const SCRUB_RATE: u64 = 50_000_000;
 
-pub(crate) fn run(
-    around: &Surroundings,
-    how: &Checking,
-    json: bool,
-) -> std::result::Result<ExitCode, Error> {
-    let depth = if how.deep {
-        Depth::Deep(DeepOptions {
-            parallel: std::thread::available_parallelism().map_or(1, usize::from),
-            pace: how.rate.map_or_else(Pace::unlimited, Pace::limited),
-        })
-    } else {
-        Depth::Quick
-    };
+pub(crate) fn run(around: &Surroundings, how: &Checking, json: bool) -> Result<ExitCode> {
     let bar = Bar::default();
-    let report = check(around, &depth, &|event| bar.tell(&event))?;
+    let tell = |event| bar.tell(&event);
+    let report = look(around, how, &tell)?;
     bar.clear();
     if json {
         objects(&report);
     } else {
         lines(&report);
     }
-    Ok(if report.has_damage() {
-        ExitCode::from(DAMAGED)
-    } else {
-        ExitCode::SUCCESS
+    // See the help text.
+    Ok(match report.verdict() {
+        Verdict::Sound => ExitCode::SUCCESS,
+        Verdict::Damaged => ExitCode::from(6),
+        Verdict::Repaired => ExitCode::from(8),
     })
+}
+
+fn look(
+    around: &Surroundings,
+    how: &Checking,
+    tell: &(dyn Fn(CheckEvent) + Sync),
+) -> Result<CheckReport> {
+    let pace = |default: Option<u64>| {
+        how.rate
+            .or(default)
+            .map_or_else(Pace::unlimited, Pace::limited)
+    };
+    let deep = || DeepOptions {
+        parallel: std::thread::available_parallelism().map_or(1, usize::from),
+        pace: pace(None),
+    };
+    if !how.repair && !how.scrub {
+        let depth = if how.deep {
+            Depth::Deep(deep())
+        } else {
+            Depth::Quick
+        };
+        return Ok(check(around, &depth, tell)?);
+    }
+    let runtime = runtime()?;
+    let fetcher = Fetcher {
+        client: client(&how.plain_http)?,
+        runtime: runtime.handle().clone(),
+        limits: Limits::DEFAULT,
+    };
+    if how.scrub {
+        let engine = own(around, PATIENCE)?;
+        let now = SystemTime::now();
+        let options = ScrubOptions {
+            due: now
+                .checked_sub(SCRUB_EVERY)
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+            now,
+            pace: pace(Some(SCRUB_RATE)),
+        };
+        let fetcher = how.repair.then_some(&fetcher);
+        return Ok(scrub(&engine, fetcher, &options, tell)?);
+    }
+    let patience = Patience {
+        at_most: PATIENCE,
+        tell: &mut |refusal| render::waiting(refusal, PATIENCE),
+    };
+    Ok(repair(around, patience, Some(&fetcher), deep(), tell)?)
 }
 
 /// How much was read, on a terminal.
@@ -86,12 +128,7 @@ impl Bar {
 
 fn lines(report: &CheckReport) {
     for finding in &report.findings {
-        let kind = if finding.fault.is_damage() {
-            "damage"
-        } else {
-            "note"
-        };
-        render::line(&format!("{kind}: {finding}"));
+        render::line(&format!("{}: {finding}", kind(finding)));
     }
     for layer in &report.damaged {
         render::line(&format!("layer {}:", layer.id));
@@ -99,18 +136,50 @@ fn lines(report: &CheckReport) {
             render::line(&format!("    {line}"));
         }
     }
-    let damage = report.findings.iter();
-    let damage = damage.filter(|finding| finding.fault.is_damage()).count();
+    for (part, mended) in &report.repairs {
+        let said = repairs(mended);
+        if !said.is_empty() {
+            render::line(&format!("repair of {part}:"));
+        }
+        for line in said {
+            render::line(&format!("    {line}"));
+        }
+    }
+    if !report.repairs.is_empty() {
+        let left = report.left.iter();
+        for finding in left.filter(|finding| finding.fault.is_damage()) {
+            render::line(&format!("left: {finding}"));
+        }
+    }
     eprintln!(
         "{} layers looked at, {} read; {}",
         report.layers,
         render::bytes(report.bytes),
-        match damage {
-            0 => "no damage".to_owned(),
-            1 => "1 thing is damaged".to_owned(),
-            many => format!("{many} things are damaged"),
+        match report.verdict() {
+            Verdict::Sound => "no damage",
+            Verdict::Repaired => "all damage was repaired",
+            Verdict::Damaged if report.repairs.is_empty() =>
+                "there is damage: lapstrake check --repair",
+            Verdict::Damaged => "there is damage that could not be repaired",
         },
     );
+}
+
+fn kind(finding: &Finding) -> &'static str {
+    if finding.fault.is_damage() {
+        "damage"
+    } else {
+        "note"
+    }
+}
+
+fn repairs(mended: &Mended) -> Vec<String> {
+    let done = mended.done.iter().cloned();
+    let failures = mended.failures.iter().map(|why| format!("failed: {why}"));
+    let moved = mended.quarantined.iter();
+    let moved =
+        moved.map(|to| format!("it is no longer served, and was moved to {}", to.display()));
+    done.chain(failures).chain(moved).collect()
 }
 
 fn consequences(layer: &DamagedLayer) -> Vec<String> {
@@ -136,7 +205,10 @@ fn consequences(layer: &DamagedLayer) -> Vec<String> {
         lines.push(format!("below the writable layer {name}"));
     }
     if layer.mounted {
-        lines.push("mounted now: its users read the damaged bytes".to_owned());
+        lines.push(
+            "mounted now: its users may have read damaged bytes, and what they have mapped stays"
+                .to_owned(),
+        );
     }
     lines
 }
@@ -158,7 +230,7 @@ fn listed(paths: &[String], lines: &mut Vec<String>) {
 
 fn objects(report: &CheckReport) {
     for finding in &report.findings {
-        render::json(&object(finding));
+        render::json(&object("finding", finding));
     }
     for layer in &report.damaged {
         let (files, certain) = match &layer.files {
@@ -172,15 +244,28 @@ fn objects(report: &CheckReport) {
             "mounted": layer.mounted,
         }));
     }
+    for (part, mended) in &report.repairs {
+        render::json(&json!({
+            "event": "repair", "part": part.to_string(), "done": mended.done,
+            "failures": mended.failures, "moved": mended.quarantined,
+        }));
+    }
+    for finding in &report.left {
+        render::json(&object("left", finding));
+    }
     render::json(&json!({
         "event": "checked", "layers": report.layers, "bytes": report.bytes,
-        "damage": report.has_damage(),
+        "verdict": match report.verdict() {
+            Verdict::Sound => "sound",
+            Verdict::Repaired => "repaired",
+            Verdict::Damaged => "damaged",
+        },
     }));
 }
 
-fn object(finding: &Finding) -> serde_json::Value {
+fn object(event: &str, finding: &Finding) -> serde_json::Value {
     json!({
-        "event": "finding", "damage": finding.fault.is_damage(),
+        "event": event, "damage": finding.fault.is_damage(),
         "part": finding.part.to_string(), "fault": finding.fault.to_string(),
     })
 }

@@ -35,13 +35,13 @@ pub(crate) enum Failure {
     Engine(#[from] Error),
 }
 
-type Result<T> = std::result::Result<T, Failure>;
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let around = surroundings::look(&arguments.root, arguments.run_dir.as_deref())?;
     if let Verb::Check { how } = &arguments.verb {
         // A store that can't be opened can still be checked.
-        return Ok(check::run(&around, how, arguments.json)?);
+        return check::run(&around, how, arguments.json);
     }
     if let Verb::FreeRemoved = arguments.verb {
         // Whoever owns the store has other things to do.
@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// How long a command waits for another one that changes the same store.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// A command that gives up here leaves a mount and a writable layer.
 const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
 
@@ -161,7 +161,7 @@ fn changes_the_store(verb: &Verb) -> bool {
     }
 }
 
-fn own(around: &Surroundings, at_most: Duration) -> std::result::Result<Engine, Error> {
+pub(crate) fn own(around: &Surroundings, at_most: Duration) -> std::result::Result<Engine, Error> {
     let patience = Patience {
         at_most,
         tell: &mut |refusal| render::waiting(refusal, at_most),
@@ -169,24 +169,30 @@ fn own(around: &Surroundings, at_most: Duration) -> std::result::Result<Engine, 
     Engine::open(around, Opening::Own(Some(patience)))
 }
 
-fn client(how: &Pulling) -> Result<Client> {
+/// A client that speaks plain HTTP with these registries.
+pub(crate) fn client(plain_http: &[String]) -> Result<Client> {
     let mut options = ClientOptions::of(concat!("lapstrake/", env!("CARGO_PKG_VERSION")));
-    options.plain_http = PlainHttp::LoopbackAnd(how.plain_http.clone());
+    options.plain_http = PlainHttp::LoopbackAnd(plain_http.to_vec());
     Ok(Client::new(options).map_err(Error::from)?)
 }
 
+/// Where clients run.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+}
+
 fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Result<()> {
-    let client = client(how)?;
+    let client = client(&how.plain_http)?;
     let options = PullOptions {
         platform: how.platform.clone().unwrap_or_else(Platform::host),
         parallel: usize::from(how.parallel),
         limits: Limits::DEFAULT,
     };
     let progress = Arc::new(Progress::new(json));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let shown = Arc::clone(&progress);
     let pulled = runtime.block_on(engine.pull(&client, reference, &options, move |event| {
         shown.tell(&event)

@@ -1,6 +1,7 @@
-//! Checking a store, as a verb: from its foundations to every digest in it.
+//! Checking a store, as verbs: from its foundations to every digest in it.
 //!
-//! What keeps others out of the way: a check only reads, beside whoever owns the store.
+//! What holds: a check only reads, beside whoever owns the store. A repair owns the store; it finds
+//! as a check does, repairs what can be repaired, and then looks again: what is left is what it says.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use lapstrake_store::{Object, Parent};
 use lapstrake_transfer::check::{
     CheckEvent, DamagedFiles, DeepOptions, Examined, damaged_files, deep, quick,
 };
+use lapstrake_transfer::repair::Mended;
 
 use crate::error::Result;
 use crate::{Engine, Opening, Surroundings};
@@ -34,6 +36,10 @@ pub struct CheckReport {
     pub layers: usize,
     /// Bytes of layers that were read.
     pub bytes: u64,
+    /// What a repair did, and why it could not do more.
+    pub repairs: Vec<(Part, Mended)>,
+    /// What was wrong after it; without one, what is wrong.
+    pub left: Vec<Finding>,
 }
 
 /// A damaged layer, and who suffers.
@@ -51,12 +57,28 @@ pub struct DamagedLayer {
     pub mounted: bool,
 }
 
+/// What is to be said of a store in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was damaged.
+    Sound,
+    /// Something was, and all of it was repaired.
+    Repaired,
+    /// Something is.
+    Damaged,
+}
+
 impl CheckReport {
     /// Whether something is lost, or may be.
-    pub fn has_damage(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.fault.is_damage())
+    pub fn verdict(&self) -> Verdict {
+        let damage = |findings: &[Finding]| findings.iter().any(|it| it.fault.is_damage());
+        if damage(&self.left) {
+            Verdict::Damaged
+        } else if damage(&self.findings) {
+            Verdict::Repaired
+        } else {
+            Verdict::Sound
+        }
     }
 }
 
@@ -72,15 +94,24 @@ pub fn check(
     let findings = store_check::foundations(&around.root)?;
     if !findings.is_empty() {
         return Ok(CheckReport {
+            left: findings.clone(),
             findings,
             ..CheckReport::default()
         });
     }
-    Engine::open(around, Opening::ReadOnly)?.check(depth, tell)
+    let engine = Engine::open(around, Opening::ReadOnly)?;
+    let mut report = engine.look(depth, tell)?.0;
+    report.left.clone_from(&report.findings);
+    Ok(report)
 }
 
 impl Engine {
-    fn check(&self, depth: &Depth, tell: &(dyn Fn(CheckEvent) + Sync)) -> Result<CheckReport> {
+    /// What is wrong, and what was seen of each layer if they were read.
+    pub(crate) fn look(
+        &self,
+        depth: &Depth,
+        tell: &(dyn Fn(CheckEvent) + Sync),
+    ) -> Result<(CheckReport, Vec<Examined>)> {
         let facts = self.store.facts()?;
         let mut report = CheckReport {
             findings: quick(&self.store)?,
@@ -88,19 +119,13 @@ impl Engine {
             ..CheckReport::default()
         };
         let Depth::Deep(options) = depth else {
-            return Ok(report);
+            return Ok((report, Vec::new()));
         };
         let checked = deep(&self.store, &facts, options, tell)?;
-        // Whoever reads a layer knows better than whoever looks at its length and holes.
-        let read: BTreeSet<_> = checked.layers.iter().map(|layer| &layer.id).collect();
-        report.findings.retain(|finding| {
-            let is_of_files = matches!(
-                finding.part,
-                Part::Data(_) | Part::Skeleton(_) | Part::Spans(_) | Part::Index(_)
-            );
-            let is_settled = is_of_files || finding.fault == Fault::Doubtful;
-            !(is_settled && finding.part.layer().is_some_and(|id| read.contains(id)))
-        });
+        let read = checked.layers.iter().map(|layer| &layer.id).collect();
+        report
+            .findings
+            .retain(|finding| !is_settled(finding, &read));
         report.findings.extend(checked.blobs.iter().cloned());
         for examined in &checked.layers {
             report.findings.extend(examined.findings.iter().cloned());
@@ -111,11 +136,11 @@ impl Engine {
         report.bytes = facts.records.iter().map(|layer| layer.data_len).sum();
         report.findings.sort();
         report.findings.dedup();
-        Ok(report)
+        Ok((report, checked.layers))
     }
 
     /// What damage to a layer means.
-    fn damaged(&self, facts: &Facts, examined: &Examined) -> Result<DamagedLayer> {
+    pub(crate) fn damaged(&self, facts: &Facts, examined: &Examined) -> Result<DamagedLayer> {
         let id = &examined.id;
         let mut records = facts.records.iter();
         let stamp = records.find(|record| record.diff_id == *id);
@@ -142,4 +167,14 @@ impl Engine {
             mounted: self.run.in_use()?.contains(id),
         })
     }
+}
+
+/// Whoever reads a layer knows better than whoever looks at its lengths and holes.
+pub(crate) fn is_settled(finding: &Finding, read: &BTreeSet<&DiffId>) -> bool {
+    let is_of_files = matches!(
+        finding.part,
+        Part::Data(_) | Part::Skeleton(_) | Part::Spans(_) | Part::Index(_)
+    );
+    let can_be = is_of_files || finding.fault == Fault::Doubtful;
+    can_be && finding.part.layer().is_some_and(|id| read.contains(id))
 }

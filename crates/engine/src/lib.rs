@@ -12,18 +12,20 @@ mod error;
 mod image;
 mod prune;
 mod remove;
+mod repair;
 mod root;
 mod run;
 mod runtime_spec;
 mod when;
 mod writable;
 
-pub use check::{CheckReport, DamagedLayer, Depth, check};
+pub use check::{CheckReport, DamagedLayer, Depth, Verdict, check};
 pub use commit::{CommitOptions, Committed};
 pub use error::{Class, Error};
 pub use image::ImageSummary;
 pub use prune::{Doing, Label, Prune, Which};
 pub use remove::{IfUsed, ImageName, Removed};
+pub use repair::{repair, scrub};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
 pub use when::{to_rfc3339 as rfc3339, until};
@@ -37,7 +39,8 @@ pub use lapstrake_registry_client::{
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
-pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace};
+pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
+pub use lapstrake_transfer::repair::{Fetcher, Mended};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
 pub use lapstrake_tree::changes::{Change, ChangeKind, Changes};
 

@@ -1,0 +1,120 @@
+//! Damage at random: every file of a store, changed in every way, is found, and repaired or named;
+//! nothing damaged is ever served.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
+#![expect(clippy::disallowed_methods, reason = "nothing here has to last")]
+
+mod harm;
+mod scene;
+
+use std::path::Path;
+
+use harm::Harm;
+use lapstrake_engine::{CheckReport, Part, Verdict};
+use scene::Scene;
+
+/// Harms for each of the two tests.
+const HARMS: u64 = 250;
+
+/// Does harm with these seeds, repairs without and with a source, and looks at what is served.
+fn check(seeds: std::ops::Range<u64>, has_source: bool) {
+    let scene = Scene::new();
+    for seed in seeds {
+        let files = scene.files();
+        let harm = Harm::choose(seed, &files);
+        scene.restore();
+        if !harm.apply(scene.root()) {
+            // The file is as it was: zeros over zeros, say.
+            continue;
+        }
+        let told = |report: &dyn std::fmt::Debug| format!("seed {seed}: {harm:?}: {report:#?}");
+        let found = match scene.check() {
+            Ok(found) => found,
+            Err(error) => {
+                // A store that may be of a newer version is refused with words, and left alone.
+                assert!(harm.is_of("format.json"), "{}", told(&error));
+                continue;
+            }
+        };
+        if found.verdict() == Verdict::Sound {
+            // Damage that changes nothing is none.
+            let may_be = harm.is_of("state.db") || harm.is_of("format.json");
+            assert!(may_be, "{}", told(&found));
+            assert_eq!(&scene.records(), scene.records_before(), "{}", told(&found));
+            continue;
+        }
+        let repaired = scene.repair(has_source);
+        assert_ne!(repaired.verdict(), Verdict::Sound, "{}", told(&repaired));
+        scene.assert_nothing_damaged_is_served(&told(&repaired));
+        let may_be_left = !has_source || lost_names(&repaired);
+        if !may_be_left || repaired.verdict() == Verdict::Repaired {
+            assert_eq!(repaired.verdict(), Verdict::Repaired, "{}", told(&repaired));
+            scene.assert_whole(&told(&repaired));
+            continue;
+        }
+        // With a source again, everything comes back.
+        let again = scene.repair(true);
+        scene.pull();
+        let sound = scene.check().unwrap();
+        assert_eq!(
+            sound.verdict(),
+            Verdict::Sound,
+            "{}{sound:#?}",
+            told(&again)
+        );
+        scene.assert_whole(&told(&again));
+    }
+}
+
+fn lost_names(report: &CheckReport) -> bool {
+    let mut left = report.left.iter();
+    left.any(|finding| matches!(finding.part, Part::Database(_)))
+}
+
+#[test]
+fn random_damage_with_a_source_is_repaired() {
+    check(0..HARMS, true);
+}
+
+#[test]
+fn random_damage_without_a_source_is_never_served() {
+    check(HARMS..2 * HARMS, false);
+}
+
+/// Does one thing by hand, repairs it with a source, and expects all to be as it was.
+#[track_caller]
+fn check_one(harm: impl FnOnce(&Path)) -> CheckReport {
+    let scene = Scene::new();
+    scene.restore();
+    harm(scene.root());
+    let repaired = scene.repair(true);
+    let told = format!("{repaired:#?}");
+    scene.assert_nothing_damaged_is_served(&told);
+    if !lost_names(&repaired) {
+        assert_eq!(repaired.verdict(), Verdict::Repaired, "{told}");
+        scene.assert_whole(&told);
+    }
+    repaired
+}
+
+fn remove(root: &Path, name: &str) {
+    let path = root.join(name);
+    if path.is_dir() {
+        std::fs::remove_dir_all(path).unwrap();
+    } else {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn a_missing_directory_comes_back() {
+    for name in ["content/layers", "content/blobs", "state/index"] {
+        check_one(|root| remove(root, name));
+    }
+}
+
+#[test]
+fn a_lost_database_is_made_anew_and_says_what_is_lost() {
+    let repaired = check_one(|root| remove(root, "state/state.db"));
+    assert_eq!(repaired.verdict(), Verdict::Damaged);
+    assert!(repaired.repairs[0].1.done[0].contains("the names of images"));
+}
