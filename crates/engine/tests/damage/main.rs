@@ -12,9 +12,6 @@ use harm::Harm;
 use lapstrake_engine::{CheckReport, Part, Verdict};
 use scene::Scene;
 
-/// Harms for each of the two tests.
-const HARMS: u64 = 250;
-
 /// Does harm with these seeds, repairs without and with a source, and looks at what is served.
 fn check(seeds: std::ops::Range<u64>, has_source: bool) {
     let scene = Scene::new();
@@ -70,14 +67,31 @@ fn lost_names(report: &CheckReport) -> bool {
     left.any(|finding| matches!(finding.part, Part::Database(_)))
 }
 
-#[test]
-fn random_damage_with_a_source_is_repaired() {
-    check(0..HARMS, true);
+/// Harms in a test: several tests run side by side.
+const HARMS: u64 = 50;
+
+macro_rules! harms {
+    ($($name:ident $part:literal $has_source:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check($part * HARMS..($part + 1) * HARMS, $has_source);
+            }
+        )*
+    };
 }
 
-#[test]
-fn random_damage_without_a_source_is_never_served() {
-    check(HARMS..2 * HARMS, false);
+harms! {
+    random_damage_with_a_source_is_repaired_0 0 true;
+    random_damage_with_a_source_is_repaired_1 1 true;
+    random_damage_with_a_source_is_repaired_2 2 true;
+    random_damage_with_a_source_is_repaired_3 3 true;
+    random_damage_with_a_source_is_repaired_4 4 true;
+    random_damage_without_a_source_is_never_served_5 5 false;
+    random_damage_without_a_source_is_never_served_6 6 false;
+    random_damage_without_a_source_is_never_served_7 7 false;
+    random_damage_without_a_source_is_never_served_8 8 false;
+    random_damage_without_a_source_is_never_served_9 9 false;
 }
 
 /// Does one thing by hand, repairs it with a source, and expects all to be as it was.

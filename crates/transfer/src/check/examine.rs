@@ -93,6 +93,7 @@ pub fn examine(store: &Store, id: &DiffId, pace: &Pace, tell: &dyn Fn(u64)) -> E
         }
     };
     match read_spans(&files.spans, skeleton.as_ref().map(|(_, summary)| summary)) {
+        Ok(None) if has_source(store, id) => examined.found(Part::Spans, Fault::Missing),
         Ok(table) => examined.spans = table,
         Err(fault) => examined.found(Part::Spans, fault),
     }
@@ -307,6 +308,12 @@ fn read_skeleton(path: &Path) -> std::result::Result<(Vec<u8>, Summary), Fault> 
         .check()
         .map_err(|error| Fault::Damaged(error.to_string()))?;
     Ok((bytes, summary))
+}
+
+/// Whether a layer came from a blob: then it has a table of spans.
+fn has_source(store: &Store, id: &DiffId) -> bool {
+    let sources = store.state().sources(id);
+    sources.is_ok_and(|sources| !sources.is_empty())
 }
 
 /// A layer that was never a blob has no table, and that is no fault.
