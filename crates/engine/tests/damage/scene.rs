@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use lapstrake_engine::{
     CheckReport, Client, ClientOptions, DeepOptions, Depth, Engine, Error, Fetcher, Limits,
-    Opening, Pace, Patience, PlainHttp, Platform, PullOptions, Reference, Surroundings, check,
-    repair,
+    Opening, Pace, Patience, Platform, PullOptions, Reference, Surroundings, check, repair,
 };
 use lapstrake_store::{HostId, ImageRecord, LayerRecord, Source, Store};
 use lapstrake_testkit::registry::{Access, Layer, Registry};
@@ -99,12 +98,7 @@ impl Scene {
     }
 
     fn client(&self) -> Client {
-        Client::new(ClientOptions {
-            user_agent: "test".to_owned(),
-            plain_http: PlainHttp::Loopback,
-            credentials: BTreeMap::new(),
-        })
-        .unwrap()
+        Client::new(ClientOptions::of("test")).unwrap()
     }
 
     pub(crate) fn pull(&self) {
