@@ -1,11 +1,14 @@
 //! Rooms in trouble: a full file system below, killed makers, other mount namespaces; and pools.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lapstrake_snapshot::room::{Backing, Class, Error, Policy, Reserve, Rooms};
+use lapstrake_snapshot::room::{Backing, Class, Error, Policy, Reserve, RoomId, Rooms};
+
+use lapstrake_sys::publish;
 
 use crate::support::*;
 
@@ -173,7 +176,7 @@ fn child(before: &[&str], name: &str, scene: &Scene) -> Child {
         .unwrap()
 }
 
-const SCENE: &str = "LAPSTRAKE_TEST_SCENE";
+pub(crate) const SCENE: &str = "LAPSTRAKE_TEST_SCENE";
 
 /// In such a process: the rooms of the test that started it. `None` in an ordinary run.
 fn rooms_of_parent() -> Option<Rooms> {
@@ -204,6 +207,77 @@ fn busy_child() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Writes files that say what is in them, each on disk when the next begins, until the power goes.
+#[test]
+fn power_cut_child() {
+    let Some(rooms) = rooms_of_parent() else {
+        return;
+    };
+    let start = rooms.ids().unwrap().len();
+    let busy = id(&format!("busy-{start}"));
+    let room = rooms.create(&busy, bytes(64 * MIB)).unwrap();
+    for number in 0_u64.. {
+        let name = format!("f{number}");
+        let written = write_up_to(&room.dir.join(&name), 100_000 + number);
+        if written.is_err() {
+            return;
+        }
+        File::open(&room.dir).unwrap().sync_all().unwrap();
+        // Known to be on disk: told outside of the room, on the disk below.
+        let count = rooms_file(&busy);
+        fs::create_dir_all(count.parent().unwrap()).unwrap();
+        let mut file = File::create(count.with_extension("new")).unwrap();
+        file.write_all(number.to_string().as_bytes()).unwrap();
+        file.sync_all().unwrap();
+        publish::replace(&count.with_extension("new"), &count).unwrap();
+        publish::sync_dir(count.parent().unwrap()).unwrap();
+        if number % 50 == 7 {
+            let other = id(&format!("other-{start}-{number}"));
+            rooms.create(&other, bytes(16 * MIB)).unwrap();
+            rooms.remove(&other).unwrap();
+        }
+    }
+}
+
+/// Where it is told what a room must hold.
+fn rooms_file(id: &RoomId) -> PathBuf {
+    let dir = PathBuf::from(std::env::var_os(SCENE).unwrap());
+    dir.join("told").join(id.as_str())
+}
+
+#[test]
+fn after_power_cut_child() {
+    let Some(rooms) = rooms_of_parent() else {
+        return;
+    };
+    let ids = rooms.ids().unwrap();
+    assert!(!ids.is_empty(), "no room was made");
+    let mut files = 0;
+    for id in ids {
+        let room = rooms.mount(&id).unwrap();
+        let Ok(last) = fs::read_to_string(rooms_file(&id)) else {
+            continue;
+        };
+        for number in 0..=last.parse::<u64>().unwrap() {
+            let file = room.dir.join(format!("f{number}"));
+            let length = fs::read(&file).unwrap().len() as u64;
+            assert_eq!(length, 100_000 + number, "{}", file.display());
+            files += 1;
+        }
+        let image = std::env::var_os(SCENE).unwrap();
+        let image = PathBuf::from(image)
+            .join("disk/rooms")
+            .join(&id)
+            .join("room.ext4");
+        rooms.release(&id).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        run(&["e2fsck", "-f", "-n", text(&image)]);
+    }
+    eprintln!("{files} files are there");
+    assert!(files > 0, "nothing was written");
+    rooms.settle().unwrap();
 }
 
 /// Two mount namespaces, one file system: never two devices of one file.
