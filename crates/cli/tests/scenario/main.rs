@@ -237,3 +237,41 @@ fn privileged_scenario_changes_become_an_image() {
     let gone = scene.lapstrake(&["diff", "mine"]);
     assert_eq!(gone.status.code(), Some(3), "{gone:?}");
 }
+
+#[test]
+fn privileged_scenario_limits() {
+    let Some(scene) = Scene::new("limits") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    let said = scene.done(&["run", "--storage-opt", "size=16M", &reference]);
+    assert_eq!(said, "kept\n");
+
+    let at = scene.path("mounted");
+    let size = ["--writable", "mine", "--storage-opt", "size=16M"];
+    scene.done(&[&["mount", &reference, text(&at)], &size[..]].concat());
+    let fill = |name: &str| {
+        let mut file = File::create(at.join(name)).unwrap();
+        let full = (0..1024).find_map(|_| file.write_all(&[1; 1 << 16]).err());
+        assert!(full.is_some(), "64 MB fit in 16");
+        file.metadata().unwrap().len() >> 20
+    };
+    assert!((14..17).contains(&fill("a")));
+    let listed = scene.done(&["containers", "--json"]);
+    assert!(listed.contains("\"limit_bytes\":16777216"), "{listed}");
+    scene.done(&["umount", text(&at)]);
+    scene.done(&["resize", "mine", "--storage-opt", "size=0.03125G"]);
+    scene.done(&["mount", &reference, text(&at), "--writable", "mine"]);
+    assert!((14..19).contains(&fill("b")));
+    scene.done(&["umount", text(&at)]);
+
+    for bad in ["size=much", "sise=1G", "inodes=x"] {
+        let refused = scene.lapstrake(&["create", &reference, "x", "--storage-opt", bad]);
+        assert!(!refused.status.success(), "{bad}: {refused:?}");
+    }
+    scene.done(&["rm", "--wait", "mine"]);
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(text(scene.dir.path())), "{mounts}");
+}

@@ -26,7 +26,7 @@ fn contract(scene: &Scene, limited: Backing) {
     }
     rooms.settle().unwrap();
     assert_eq!(rooms.ids().unwrap(), []);
-    assert!(scene.mounts().is_empty(), "{:?}", scene.mounts());
+    assert!(scene.is_bare(), "{:?}", scene.mounts());
     assert_loops(scene, 0);
 }
 

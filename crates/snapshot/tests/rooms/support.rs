@@ -127,6 +127,11 @@ impl Scene {
         found
     }
 
+    /// Whether nothing is mounted for rooms, not even the directory of mounts.
+    pub(crate) fn is_bare(&self) -> bool {
+        mounted_below(&self.dir.path().join("run")).is_empty()
+    }
+
     /// Mounts of images.
     pub(crate) fn mounts(&self) -> Vec<PathBuf> {
         let run = self.dir.path().join("run");

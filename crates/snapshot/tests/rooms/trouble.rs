@@ -140,7 +140,7 @@ fn privileged_room_makers_can_be_killed_at_any_time() {
     }
     rooms.drain_pool().unwrap();
     rooms.settle().unwrap();
-    assert!(scene.mounts().is_empty(), "{:?}", scene.mounts());
+    assert!(scene.is_bare(), "{:?}", scene.mounts());
     assert_loops(&scene, 0);
     assert!(found > 0, "no round found a room");
 }

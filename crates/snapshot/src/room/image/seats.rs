@@ -2,8 +2,10 @@
 //!
 //! `<run>` is a tmpfs of our own, private so that a thousand rooms are not propagated into every
 //! mount namespace of the host. Namespaces made meanwhile have copies; removing a mount's directory
-//! removes those too. In another namespace than the first, there is another tmpfs.
+//! removes those too. In another namespace than the first, there is another tmpfs. It goes with the
+//! last directory in it; `<run>.lock` is held while one is made, and while it goes.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lapstrake_sys::mount::{self, Context, Restrictions, Unmount};
@@ -33,6 +35,7 @@ impl Seats {
 
     /// The directory for a mount, made if it is not there.
     pub(super) fn make(&self, name: &str) -> Result<PathBuf> {
+        let _locked = self.lock()?;
         self.open()?;
         let path = self.path(name);
         make_dirs(&path)?;
@@ -60,6 +63,33 @@ impl Seats {
         mount::make_private(&self.run).map_err(named)
     }
 
+    fn lock(&self) -> Result<Locked> {
+        let path = self.run.with_added_extension("lock");
+        if let Some(parent) = path.parent() {
+            make_dirs(parent)?;
+        }
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io("open", &path))?;
+        file.lock().map_err(io("lock", &path))?;
+        Ok(Locked { file })
+    }
+
+    /// Unmounts the tmpfs if nothing is in it.
+    fn close_if_idle(&self) -> Result<()> {
+        let _locked = self.lock()?;
+        if !is_mount(&self.run)? || !names(&self.run)?.is_empty() {
+            return Ok(());
+        }
+        mount::unmount(&self.run, Unmount::Lazy).map_err(|source| Error::Mount {
+            path: self.run.clone(),
+            source,
+        })
+    }
+
     pub(crate) fn is_taken(&self, name: &str) -> Result<bool> {
         is_mount(&self.path(name))
     }
@@ -84,10 +114,9 @@ impl Seats {
             }
         }
         match std::fs::remove_dir(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(io("remove", &path)(error))
-            }
-            _ => Ok(()),
+            Ok(()) => self.close_if_idle(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io("remove", &path)(error)),
         }
     }
 
@@ -107,6 +136,18 @@ impl Seats {
     /// Names of all directories for mounts, in use or not.
     pub(crate) fn names(&self) -> Result<Vec<std::ffi::OsString>> {
         names(&self.run)
+    }
+}
+
+/// While this lives, no directory is made here, and the tmpfs stays as it is.
+struct Locked {
+    file: File,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough: a thread with a descriptor table of its own may have a copy.
+        drop(self.file.unlock());
     }
 }
 
