@@ -8,17 +8,17 @@ mod change;
 mod document;
 mod words;
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use lapstrake_oci::{Config, Parsed, Reference};
-use lapstrake_snapshot::{FileTree, Layer, Place, RunDir, WritableTree};
+use lapstrake_snapshot::{FileTree, Place, WritableTree};
 use lapstrake_store::{ImageRecord, LayerRecord};
 use lapstrake_transfer::{Limits, add_image, add_layer};
 use lapstrake_tree::changes::{Changes, Writable, changes};
 
 use crate::Engine;
 use crate::error::{Result, io_error};
+use crate::reading::MountedStack;
 use crate::when::to_rfc3339;
 
 /// What to write into the documents of a committed image.
@@ -121,7 +121,7 @@ impl Engine {
         let upper = FileTree::open(dir).map_err(io_error("open", dir))?;
         let stack = self.stack(image, config)?;
         let stack = MountedStack::of(self, &stack)?;
-        let lower = FileTree::open(&stack.target).map_err(io_error("open", &stack.target))?;
+        let lower = FileTree::open(stack.target()).map_err(io_error("open", stack.target()))?;
         let writable = match &tree {
             WritableTree::Upper { .. } => Writable::Upper(&upper),
             WritableTree::Whole { .. } => Writable::Whole(&upper),
@@ -133,47 +133,4 @@ impl Engine {
         };
         use_them(found, &upper, &lower)
     }
-}
-
-/// A stack that is mounted, to be read only, until it is dropped.
-struct MountedStack<'a> {
-    run: &'a RunDir,
-    target: PathBuf,
-}
-
-impl<'a> MountedStack<'a> {
-    fn of(engine: &'a Engine, stack: &[Layer]) -> Result<Self> {
-        let below = engine.run_path.join("read");
-        std::fs::create_dir_all(&below).map_err(io_error("create", &below))?;
-        let target = unique_dir(&below)?;
-        let mounted = Self {
-            run: &engine.run,
-            target,
-        };
-        engine.driver.realise(stack)?;
-        engine
-            .run
-            .mount(&*engine.driver, stack, None, &mounted.target)?;
-        Ok(mounted)
-    }
-}
-
-impl Drop for MountedStack<'_> {
-    fn drop(&mut self) {
-        // What is left after a failure here is below the run directory, and gone with the boot.
-        drop(self.run.unmount(&self.target));
-        drop(std::fs::remove_dir(&self.target));
-    }
-}
-
-fn unique_dir(below: &std::path::Path) -> Result<PathBuf> {
-    for n in 0_u32.. {
-        let dir = below.join(format!("{}-{n}", std::process::id()));
-        match std::fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(io_error("create", &dir)(error)),
-        }
-    }
-    unreachable!("a process does not read so many stacks at a time")
 }

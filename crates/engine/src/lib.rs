@@ -11,6 +11,7 @@ mod commit;
 mod error;
 mod image;
 mod prune;
+mod reading;
 mod remove;
 mod repair;
 mod root;

@@ -105,6 +105,25 @@ fn privileged_a_commit_makes_an_image_of_what_changed() {
 }
 
 #[test]
+fn privileged_a_stack_that_a_killed_reader_left_mounted_is_unmounted() {
+    let Some(scene) = scene("reader") else { return };
+    scene
+        .engine
+        .create(&scene.image, "one", RoomLimit::NONE)
+        .unwrap();
+    let read = scene.dir.path().join("run/read");
+    let left = read.join("99-0");
+    let engine = &scene.engine;
+    engine
+        .mount(&scene.image, &left, &Access::ReadOnly)
+        .unwrap();
+    fs::write(left.with_extension("lock"), "").unwrap();
+    assert!(left.join("a").exists());
+    engine.changes("one").unwrap();
+    assert_eq!(fs::read_dir(read).unwrap().count(), 0);
+}
+
+#[test]
 fn privileged_the_next_owner_finishes_what_a_crash_left() {
     let Some(scene) = scene("crash") else { return };
     for name in ["kept", "half-made", "half-removed", "forgotten"] {

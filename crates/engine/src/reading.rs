@@ -1,0 +1,131 @@
+//! Stacks that are mounted for a while, to be read.
+//!
+//! ```text
+//! <run>/read/<pid>-<n>        where one is mounted
+//! <run>/read/<pid>-<n>.lock   locked by its reader while that lives
+//! ```
+//!
+//! What a reader that was killed left is unmounted by the next one.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lapstrake_snapshot::{Layer, RunDir};
+
+use crate::Engine;
+use crate::error::{Result, io_error};
+
+/// A stack that is mounted, to be read only, until it is dropped.
+pub(crate) struct MountedStack<'a> {
+    run: &'a RunDir,
+    place: Locked,
+}
+
+impl<'a> MountedStack<'a> {
+    pub(crate) fn of(engine: &'a Engine, stack: &[Layer]) -> Result<Self> {
+        let dir = engine.run_path.join("read");
+        std::fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
+        sweep(&engine.run, &dir)?;
+        let mounted = Self {
+            run: &engine.run,
+            place: Locked::new(&dir)?,
+        };
+        let target = mounted.target();
+        std::fs::create_dir(target).map_err(io_error("create", target))?;
+        engine.driver.realise(stack)?;
+        engine.run.mount(&*engine.driver, stack, None, target)?;
+        Ok(mounted)
+    }
+
+    /// Where.
+    pub(crate) fn target(&self) -> &Path {
+        &self.place.target
+    }
+}
+
+impl Drop for MountedStack<'_> {
+    fn drop(&mut self) {
+        // What is left after a failure here, the next reader finds.
+        drop(take_away(self.run, &self.place));
+    }
+}
+
+/// A place to mount at, and the lock that keeps it.
+struct Locked {
+    target: PathBuf,
+    lock: PathBuf,
+    _held: File,
+}
+
+impl Locked {
+    fn new(dir: &Path) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let target = dir.join(format!("{}-{number}", std::process::id()));
+            let lock = target.with_extension("lock");
+            let held = match File::create_new(&lock) {
+                Ok(held) => held,
+                // An earlier process of this number was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(io_error("create", &lock)(error)),
+            };
+            // A sweep between the creation and the lock takes it away; try again.
+            if held.try_lock().is_ok() && lock.exists() {
+                return Ok(Self {
+                    target,
+                    lock,
+                    _held: held,
+                });
+            }
+        }
+    }
+
+    /// One that nobody holds.
+    fn left(lock: PathBuf) -> Option<Self> {
+        let held = File::open(&lock).ok()?;
+        held.try_lock().ok()?;
+        Some(Self {
+            target: lock.with_extension(""),
+            lock,
+            _held: held,
+        })
+    }
+}
+
+fn sweep(run: &RunDir, dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir).map_err(io_error("list", dir))? {
+        let path = entry.map_err(io_error("list", dir))?.path();
+        if path.extension() == Some(OsStr::new("lock"))
+            && let Some(left) = Locked::left(path)
+        {
+            take_away(run, &left)?;
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts and removes what is there; the lock last, for it is by the lock that the rest is found.
+fn take_away(run: &RunDir, place: &Locked) -> Result<()> {
+    match run.unmount(&place.target) {
+        Err(lapstrake_snapshot::Error::NotMounted { .. }) | Ok(()) => {}
+        Err(lapstrake_snapshot::Error::Io { source, .. })
+            if source.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    match std::fs::remove_dir(&place.target) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(io_error("remove", &place.target)(error));
+        }
+        _ => {}
+    }
+    match std::fs::remove_file(&place.lock) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(io_error("remove", &place.lock)(error))
+        }
+        _ => Ok(()),
+    }
+}
