@@ -25,6 +25,8 @@ pub(crate) struct Arguments {
     /// Print JSON, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -133,12 +135,30 @@ pub(crate) enum Verb {
         #[command(flatten)]
         how: Pulling,
     },
+    /// Say which storage driver is used and why, and what else there is to know of the store.
+    Info,
     /// Check that the store is what it should be, and repair it. Exits with 6 if something is
     /// damaged, and with 8 if something was and all of it is repaired.
     Check {
         #[command(flatten)]
         how: Checking,
     },
+}
+
+/// How roots are made. Docker's names; see docs/storage-drivers.md.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Storage {
+    /// The storage driver: erofs, overlay2 or vfs (default: the best that works here).
+    #[arg(long, global = true, value_name = "DRIVER")]
+    pub(crate) storage_driver: Option<String>,
+    /// Before the verb: an option of a storage driver, or size=SIZE or inodes=NUMBER for writable
+    /// layers of which nothing is said.
+    #[arg(long = "storage-opt", value_name = "KEY=VALUE")]
+    pub(crate) driver_opt: Vec<String>,
+    /// A file in the form of Docker's daemon.json, of which storage-driver and storage-opts are
+    /// read (default: /etc/lapstrake/daemon.json, if there is one).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@ mod check;
 mod filter;
 mod progress;
 mod render;
+mod storage;
 mod surroundings;
 mod verbs;
 mod writable;

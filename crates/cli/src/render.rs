@@ -34,7 +34,7 @@ pub(crate) fn waiting(refusal: &StoreError, at_most: Duration) {
 pub(crate) fn exit_code(error: &Failure) -> u8 {
     match error {
         Failure::Surroundings(_) => 1,
-        Failure::NoTime(_) | Failure::SeveralTimes => 2,
+        Failure::NoTime(_) | Failure::SeveralTimes | Failure::Storage(_) => 2,
         Failure::Engine(error) => match error.class() {
             Class::Internal | Class::Invalid => 1,
             Class::NotFound => 3,

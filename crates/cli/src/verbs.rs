@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::arguments::{Arguments, Pulling, Verb};
 use crate::filter::Filter;
 use crate::progress::Progress;
-use crate::{check, render, surroundings, writable};
+use crate::{check, render, storage, surroundings, writable};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// More than one such filter.
     #[error("give until= only once")]
     SeveralTimes,
+    /// What was asked of the storage makes no sense.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::Error),
     /// The engine says.
     #[error(transparent)]
     Engine(#[from] Error),
@@ -48,13 +51,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         lapstrake_engine::free_removed(&around.root, &around.run)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let open = || {
-        if !changes_the_store(&arguments.verb) {
-            return Engine::open(&around, Opening::ReadOnly);
-        }
-        own(&around, PATIENCE)
+    let storage = storage::request(&arguments.storage)?;
+    // What can be known of a store is asked before there is one, too.
+    let is_new = matches!(arguments.verb, Verb::Info) && !around.root.join("state").exists();
+    let engine = if changes_the_store(&arguments.verb) || is_new {
+        own(&around, PATIENCE)?
+    } else {
+        Engine::open(&around, Opening::ReadOnly)?
     };
-    let engine = open()?;
+    let engine = engine.with_storage(storage.clone());
     match &arguments.verb {
         Verb::Check { .. } | Verb::FreeRemoved => {}
         Verb::Create { how } => writable::create(&engine, how, arguments.json)?,
@@ -67,6 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Verb::Rm { how } => writable::remove(&engine, &around, how, arguments.json)?,
         Verb::Pull { reference, how } => pull(&engine, reference, how, arguments.json)?,
         Verb::Images => images(&engine, arguments.json)?,
+        Verb::Info => storage::show(&engine.storage()?, arguments.json),
         Verb::Rmi { images, force } => {
             let if_used = if *force {
                 IfUsed::TakeNames
@@ -120,7 +126,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             // Others may own the store while the command runs.
             drop(engine);
             let status = bundle.run();
-            own(&around, PATIENCE_TO_CLEAN_UP)?.discard(&bundle)?;
+            own(&around, PATIENCE_TO_CLEAN_UP)?
+                .with_storage(storage)
+                .discard(&bundle)?;
             writable::free_in_background(&around);
             let status = status?;
             // As shells do for a command that a signal ended.
@@ -148,6 +156,7 @@ fn changes_the_store(verb: &Verb) -> bool {
         | Verb::Diff { .. }
         | Verb::FreeRemoved
         | Verb::Images
+        | Verb::Info
         | Verb::Umount { .. } => false,
         Verb::Commit { .. }
         | Verb::Create { .. }

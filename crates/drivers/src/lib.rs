@@ -4,14 +4,18 @@
 //! container may do with its root.
 #![forbid(unsafe_code)]
 
+pub mod choose;
 pub mod erofs;
+pub mod options;
 mod overlay2;
 pub mod vfs;
 
 mod copy_tree;
 mod home;
+mod open;
 mod unpack;
 
+pub use open::open;
 pub use overlay2::Overlay2;
 pub use vfs::Vfs;
 

@@ -114,7 +114,7 @@ impl Engine {
         use_them: impl FnOnce(Changes, &FileTree, &FileTree) -> Result<T>,
     ) -> Result<T> {
         let place = self.rooms()?.mount(&name.parse()?)?.dir;
-        let tree = self.driver.tree(&place)?;
+        let tree = self.driver()?.tree(&place)?;
         let dir = match &tree {
             WritableTree::Upper { dir, .. } | WritableTree::Whole { dir } => dir,
         };

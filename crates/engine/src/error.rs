@@ -85,6 +85,9 @@ pub enum Error {
     /// The image's documents.
     #[error(transparent)]
     Image(#[from] lapstrake_oci::Error),
+    /// The storage driver.
+    #[error(transparent)]
+    Driver(#[from] lapstrake_drivers::choose::Error),
     /// The mount.
     #[error(transparent)]
     Mount(#[from] lapstrake_snapshot::Error),
@@ -135,6 +138,7 @@ impl Error {
             | Self::Change { .. }
             | Self::NoCommand(_)
             | Self::NoUser(_)
+            | Self::Driver(_)
             | Self::Image(_) => Class::Invalid,
             Self::Store(error) => match error.class() {
                 lapstrake_store::Class::NotFound => Class::NotFound,

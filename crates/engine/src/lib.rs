@@ -17,6 +17,7 @@ mod repair;
 mod root;
 mod run;
 mod runtime_spec;
+mod storage;
 mod when;
 mod writable;
 
@@ -29,9 +30,12 @@ pub use remove::{IfUsed, ImageName, Removed};
 pub use repair::{repair, scrub};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
+pub use storage::{StorageInfo, StorageRequest};
 pub use when::{to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
+pub use lapstrake_drivers::choose::{Candidate, Choice, DriverName, NameError, Problem};
+pub use lapstrake_drivers::options::{Error as StorageOptionError, Options as StorageOptions};
 pub use lapstrake_oci::{Platform, Reference};
 pub use lapstrake_registry_client::{
     AuthFile, Certificates, Client, Credential, Credentials, Error as ClientError, Mirror,
@@ -48,12 +52,12 @@ pub use lapstrake_tree::changes::{Change, ChangeKind, Changes};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use lapstrake_drivers::erofs::{Erofs, PageCache};
 use lapstrake_snapshot::room::Rooms;
-use lapstrake_snapshot::{CopyUp, Driver, RunDir};
+use lapstrake_snapshot::{Driver, RunDir};
 use lapstrake_store::{HostId, Place, Store};
 
 use crate::error::Result;
+use crate::storage::Storage;
 
 /// What the engine is told of its surroundings.
 #[derive(Debug, Clone)]
@@ -73,7 +77,7 @@ pub struct Surroundings {
 pub struct Engine {
     store: Arc<Store>,
     run: RunDir,
-    driver: Arc<dyn Driver>,
+    storage: Storage,
     run_path: PathBuf,
     /// Opened when they are needed: most verbs do not.
     rooms: OnceLock<Rooms>,
@@ -97,12 +101,7 @@ impl Engine {
     /// If a directory can't be used, the store has an unknown format, or another process owns it
     /// for too long.
     pub fn open(surroundings: &Surroundings, opening: Opening<'_>) -> Result<Self> {
-        let driver = Erofs {
-            // See docs/design/0002-page-cache.md.
-            cache: PageCache::Direct,
-            copy_up: CopyUp::AttributesFirst,
-        };
-        Self::open_with(surroundings, opening, Arc::new(driver))
+        Self::open_over(surroundings, opening, Storage::of(StorageRequest::DEFAULT))
     }
 
     /// As [`Engine::open`], with a driver of the caller's.
@@ -113,6 +112,14 @@ impl Engine {
         surroundings: &Surroundings,
         opening: Opening<'_>,
         driver: Arc<dyn Driver>,
+    ) -> Result<Self> {
+        Self::open_over(surroundings, opening, Storage::given(driver))
+    }
+
+    fn open_over(
+        surroundings: &Surroundings,
+        opening: Opening<'_>,
+        storage: Storage,
     ) -> Result<Self> {
         let host = HostId::from_hostname(&surroundings.hostname);
         let place = Place {
@@ -128,7 +135,7 @@ impl Engine {
         let engine = Self {
             store: Arc::new(store),
             run,
-            driver,
+            storage,
             run_path: surroundings.run.clone(),
             rooms: OnceLock::new(),
             writables: Mutex::new(()),

@@ -35,8 +35,9 @@ impl<'a> MountedStack<'a> {
         };
         let target = mounted.target();
         std::fs::create_dir(target).map_err(io_error("create", target))?;
-        engine.driver.realise(stack)?;
-        engine.run.mount(&*engine.driver, stack, None, target)?;
+        let driver = engine.driver()?;
+        driver.realise(stack)?;
+        engine.run.mount(&**driver, stack, None, target)?;
         Ok(mounted)
     }
 

@@ -117,16 +117,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes away what the driver made of layers that are gone, and were not pulled again meanwhile.
+    /// Takes away what drivers made of layers that are gone, and were not pulled again meanwhile.
     pub(crate) fn forget_realised(&self, collected: &Collected) -> Result<()> {
+        let mut gone = Vec::new();
         for object in &collected.objects {
             if let Object::Layer(id) = object
                 && self.store.state().layer(id)?.is_none()
             {
-                self.driver.forget(id)?;
+                gone.push(id);
             }
         }
-        Ok(())
+        self.forget_layers(&gone)
     }
 }
 

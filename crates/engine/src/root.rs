@@ -1,10 +1,11 @@
 //! Mounted roots: an image's stack, with or without a writable layer.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapstrake_oci::Reference;
-use lapstrake_snapshot::{self as snapshot, Layer, Mounted};
+use lapstrake_snapshot::{self as snapshot, Layer};
 
 use crate::Engine;
 use crate::error::{Result, io_error};
@@ -50,12 +51,21 @@ impl Engine {
             Access::Writable(name) => Some(self.enter(image, config, name)?),
         };
         std::fs::create_dir_all(target).map_err(io_error("create", target))?;
-        let stack = self.stack(image, config)?;
-        let mounted = match self.realise_and_mount(&stack, place.as_deref(), target) {
+        let driver = match &place {
+            None => Arc::clone(self.driver()?),
+            Some(place) => self.driver_for(place)?,
+        };
+        let mount = |stack: &[Layer]| {
+            driver.realise(stack)?;
+            if let Some(place) = &place {
+                driver.create(stack, place)?;
+            }
+            self.run.mount(&*driver, stack, place.as_deref(), target)
+        };
+        let mounted = match mount(&self.stack(image, config)?) {
             Err(snapshot::Error::Index { .. }) => {
                 self.mend_indexes(config)?;
-                let stack = self.stack(image, config)?;
-                self.realise_and_mount(&stack, place.as_deref(), target)?
+                mount(&self.stack(image, config)?)?
             }
             done => done?,
         };
@@ -73,18 +83,5 @@ impl Engine {
     /// If it is busy or not a root of this store.
     pub fn unmount(&self, target: &Path) -> Result<()> {
         Ok(self.run.unmount(target)?)
-    }
-
-    fn realise_and_mount(
-        &self,
-        stack: &[Layer],
-        place: Option<&Path>,
-        target: &Path,
-    ) -> snapshot::Result<Mounted> {
-        self.driver.realise(stack)?;
-        if let Some(place) = place {
-            self.driver.create(stack, place)?;
-        }
-        self.run.mount(&*self.driver, stack, place, target)
     }
 }

@@ -82,19 +82,25 @@ impl Engine {
             // Its maker died before anybody learnt of it.
             rooms.remove(&id)?;
         }
+        let default = self.default_limit()?;
+        let limit = Limit {
+            bytes: limit.bytes.or(default.bytes),
+            inodes: limit.inodes.or(default.inodes),
+        };
         let room = rooms.create(&id, limit)?;
         let record = WritableRecord {
             name: name.to_owned(),
             image: image.clone(),
-            driver: self.driver.name().to_owned(),
+            driver: self.driver()?.name().to_owned(),
             created: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
         };
         let make = || {
             let stack = self.stack(image, config)?;
-            self.driver.realise(&stack)?;
-            self.driver.create(&stack, &room.dir)?;
+            let driver = self.driver()?;
+            driver.realise(&stack)?;
+            driver.create(&stack, &room.dir)?;
             let layers = &config.rootfs.diff_ids;
             Ok(self.store.state().add_writable(&record, layers)?)
         };

@@ -111,6 +111,39 @@ pub fn filesystem(file: impl AsFd) -> Result<FilesystemKind, Errno> {
     })
 }
 
+/// What the file system that an open file lies on is called, for people.
+pub fn filesystem_name(file: impl AsFd) -> Result<String, Errno> {
+    // From linux/magic.h and the file systems' own headers.
+    let magic = rustix::fs::fstatfs(file)?.f_type & 0xFFFF_FFFF;
+    let name = match magic {
+        0xEF53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683E => "btrfs",
+        0xCA45_1A4E => "bcachefs",
+        0xF2F5_2010 => "f2fs",
+        0x2FC1_2FC1 => "zfs",
+        0x0102_1994 => "tmpfs",
+        0x8584_58F6 => "ramfs",
+        0x6969 => "nfs",
+        0xFF53_4D42 => "cifs",
+        0x517B => "smb",
+        0xFE53_4D42 => "smb2",
+        0x00C3_6400 => "ceph",
+        0x0102_1997 => "9p",
+        0x6573_5546 => "fuse",
+        0x794C_7630 => "overlay",
+        0x6175_6673 => "aufs",
+        0xF15F => "ecryptfs",
+        0x4D44 => "vfat",
+        0x2011_BAB0 => "exfat",
+        0x7366_746E => "ntfs3",
+        0xE0F5_E1E2 => "erofs",
+        0x7371_7368 => "squashfs",
+        _ => return Ok(format!("a file system of type {magic:#x}")),
+    };
+    Ok(name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,6 +72,11 @@ impl Error {
         }
     }
 
+    /// A step that another module took, for its errors to look alike.
+    pub fn refused(action: &'static str, object: impl Into<String>, source: Errno) -> Self {
+        Self::call(action, object, source)
+    }
+
     fn call(action: &'static str, object: impl Into<String>, source: Errno) -> Self {
         Self::Call {
             action,
