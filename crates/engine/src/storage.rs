@@ -152,7 +152,9 @@ impl Engine {
     pub(crate) fn forget_layers(&self, layers: &[&DiffId]) -> Result<()> {
         let chosen = self.storage.driver.get().cloned();
         let others = DriverName::ALL.into_iter().filter(|name| {
-            let is_chosen = chosen.as_ref().is_some_and(|one| one.name() == name.as_str());
+            let is_chosen = chosen
+                .as_ref()
+                .is_some_and(|one| one.name() == name.as_str());
             !is_chosen && self.drivers_path().join(name.as_str()).exists()
         });
         let others = others.map(|name| self.open_driver(name));
