@@ -122,8 +122,8 @@ mod tests {
     use lapstrake_oci::Algorithm;
 
     use super::*;
+    use crate::HostId;
     use crate::disk::RealDisk;
-    use crate::{Durability, HostId};
 
     #[test]
     fn another_file_takes_the_name_and_the_old_one_stays_as_it_was() {
@@ -135,9 +135,7 @@ mod tests {
         let mut stage = content.stage_layer().unwrap();
         stage.append(b"data").unwrap();
         let staged = stage.finish(b"skeleton", b"spans").unwrap();
-        staged
-            .publish(&content, &id, id.clone(), Durability::HasSource)
-            .unwrap();
+        content.publish_layer(staged.path(), &id).unwrap();
         let files = content.layer_files(&id);
         let mut mounted = File::open(&files.data).unwrap();
 
