@@ -54,7 +54,8 @@ pub(crate) enum Verb {
     },
     /// Remove images without a tag, and whatever else nothing keeps alive.
     Prune {
-        /// Remove all images on which no writable layer lies.
+        /// Remove all images on which no writable layer lies; with them goes what was kept for a look:
+        /// damaged content, and content that a lost state database knew.
         #[arg(short, long)]
         all: bool,
         /// Say what would be removed and how much that would free; remove nothing.

@@ -20,7 +20,8 @@ use crate::when;
 pub enum Which {
     /// Those without a tag.
     Dangling,
-    /// Those on which no writable layer lies.
+    /// Those on which no writable layer lies. With them goes what was kept for a look: damaged content,
+    /// and content that a lost state database knew.
     Unused,
 }
 
@@ -72,10 +73,16 @@ impl Engine {
     /// If the store can't be read or changed.
     pub fn prune(&self, prune: &Prune, doing: Doing, now: SystemTime) -> Result<Removed> {
         let collection = self.store.collect();
-        let inventory = collection.inventory(now)?;
+        let mut inventory = collection.inventory(now)?;
+        if prune.which == Which::Unused {
+            inventory = inventory.without_strays();
+        }
         let names = choose(&self.candidates(&inventory)?, prune);
         let mounted = self.run.in_use()?;
-        let plan = collection.plan(&inventory, &names, &mounted)?;
+        let mut plan = collection.plan(&inventory, &names, &mounted)?;
+        if prune.which == Which::Unused {
+            plan = plan.and(collection.quarantined()?);
+        }
         if doing == Doing::Nothing {
             let objects: Vec<_> = plan
                 .victims
@@ -85,6 +92,9 @@ impl Engine {
             return Ok(Removed::of(&plan.names, &objects, plan.bytes));
         }
         let collected = collection.carry_out(&plan, now)?;
+        if prune.which == Which::Unused && self.store.state().keeps_strays()? {
+            self.store.state().keep_strays(false)?;
+        }
         self.forget_realised(&collected)?;
         Ok(Removed::of(
             &collected.names,

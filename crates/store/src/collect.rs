@@ -25,7 +25,7 @@ use crate::usage::freed;
 
 pub(crate) use inventory::recorded;
 pub use inventory::{Inventory, Name};
-pub use plan::{Plan, Victim, plan};
+pub use plan::{Plan, Quarantined, Victim, plan};
 
 /// Victims that are condemned together: few enough that a claim never waits long.
 const BATCH: usize = 64;
@@ -82,6 +82,14 @@ impl<'a> Collection<'a> {
         })
     }
 
+    /// The damaged objects that were kept for a look, for [`Plan::and`].
+    ///
+    /// # Errors
+    /// If files can't be looked at.
+    pub fn quarantined(&self) -> Result<Vec<Quarantined>> {
+        self.shared.content.quarantined()
+    }
+
     /// Carries out a plan; see the module's text. The space is free when the trash was emptied.
     ///
     /// # Errors
@@ -110,6 +118,11 @@ impl<'a> Collection<'a> {
             let victims = batch.iter().filter(|victim| gone.contains(&victim.object));
             files.extend(victims.flat_map(|victim| &victim.files));
             collected.objects.extend(gone);
+        }
+        for damaged in &plan.quarantined {
+            if self.shared.trash.take(&damaged.path)? {
+                files.extend(&damaged.files);
+            }
         }
         collected.bytes = freed(files);
         Ok(collected)

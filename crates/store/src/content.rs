@@ -13,11 +13,13 @@ use lapstrake_oci::{DiffId, Digest};
 use lapstrake_sys::publish::{Published, StagedFile};
 
 use crate::HostId;
+use crate::collect::Quarantined;
 use crate::disk::{Disk, ReadOnlyDisk, make_dirs, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
 use crate::object::Object;
 use crate::stage::{self, LayerStage};
 use crate::trash;
+use crate::usage;
 
 /// Whether bytes must be on disk before their name appears (invariant 2 of the design).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,6 +259,18 @@ impl Content {
         let from = self.sharded("blobs", digest);
         let to = trash::move_aside(&*self.disk, &from, &self.dir.join("quarantine"))?;
         to.ok_or_else(|| Error::Missing(digest.clone()))
+    }
+
+    /// What was moved aside because it was damaged.
+    pub(crate) fn quarantined(&self) -> Result<Vec<Quarantined>> {
+        let dir = self.dir.join("quarantine");
+        let mut quarantined = Vec::new();
+        for name in names(&dir)? {
+            let (path, mut files) = (dir.join(name), Vec::new());
+            usage::measure(&path, &mut files)?;
+            quarantined.push(Quarantined { path, files });
+        }
+        Ok(quarantined)
     }
 
     /// Where an object is, or would be: a file or a directory.

@@ -53,7 +53,7 @@ mod trash;
 mod usage;
 
 pub use claims::Claim;
-pub use collect::{Collected, Collection, Inventory, Name, Plan, Victim, plan};
+pub use collect::{Collected, Collection, Inventory, Name, Plan, Quarantined, Victim, plan};
 pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};

@@ -204,6 +204,38 @@ fn content_outlives_the_loss_of_the_database_until_it_is_published_again() {
 }
 
 #[test]
+fn what_was_kept_for_a_look_goes_when_it_is_meant() {
+    let scene = Scene::new();
+    let store = scene.open();
+    scene.publish(&store, "one", 1, &["a", "b"]);
+    store.content.quarantine_layer(&layer_id("a")).unwrap();
+    drop(store);
+    for file in ["state.db", "state.db-wal", "state.db-shm", "owner"] {
+        drop(fs::remove_file(scene.root().join("state").join(file)));
+    }
+    let store = scene.open();
+    store.sweep().unwrap();
+    let collection = store.collect();
+    let now = SystemTime::now();
+    let inventory = collection.inventory(now).unwrap();
+    let plan = collection.plan(&inventory, &[], &BTreeSet::new()).unwrap();
+    assert_eq!((plan.victims.len(), plan.bytes), (0, 0));
+    let plan = collection
+        .plan(&inventory.without_strays(), &[], &BTreeSet::new())
+        .unwrap()
+        .and(collection.quarantined().unwrap());
+    assert_eq!((plan.victims.len(), plan.quarantined.len()), (3, 1));
+    let before = disk_usage(&scene.root().join("content"));
+    let collected = collection.carry_out(&plan, now).unwrap();
+    assert_eq!(collected.bytes, plan.bytes);
+    store.empty_trash().unwrap();
+    let content = scene.root().join("content");
+    // The index was swept when the store was opened.
+    assert_eq!(before - disk_usage(&content), collected.bytes);
+    assert_eq!(fs::read_dir(content.join("quarantine")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_blob_that_was_published_is_found_again() {
     let scene = Scene::new();
     let store = scene.open();

@@ -30,6 +30,9 @@ pub struct Inventory {
     pub layers: Vec<DiffId>,
     /// What is on disk, with a record or without.
     pub on_disk: BTreeSet<Object>,
+    /// What is on disk without a record and is kept all the same ([`crate::State::keeps_strays`]);
+    /// a plan leaves it alone.
+    pub strays: BTreeSet<Object>,
     /// What leases cover.
     pub leased: BTreeSet<Object>,
 }
@@ -46,17 +49,26 @@ impl Inventory {
             .map(|(image, target)| Name { image, target })
             .collect();
         let (edges, layers) = (state.edges()?, state.layer_ids()?);
+        let mut strays = BTreeSet::new();
         if state.keeps_strays()? {
             let recorded = recorded(&names, &edges, &layers);
-            on_disk.retain(|object| recorded.contains(object));
+            (on_disk, strays) = (on_disk.into_iter()).partition(|object| recorded.contains(object));
         }
         Ok(Self {
             names,
             edges,
             layers,
             on_disk,
+            strays,
             leased,
         })
+    }
+
+    /// Lets strays be removed like anything else that nothing keeps alive.
+    #[must_use]
+    pub fn without_strays(mut self) -> Self {
+        self.on_disk.append(&mut self.strays);
+        self
     }
 }
 

@@ -1,6 +1,7 @@
 //! The plan of a collection: a pure function from facts to victims.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use lapstrake_oci::DiffId;
 
@@ -17,8 +18,31 @@ pub struct Plan {
     pub names: Vec<ImageRecord>,
     /// Objects that nothing keeps alive without those names.
     pub victims: Vec<Victim>,
+    /// Damaged objects that were kept for a look.
+    pub quarantined: Vec<Quarantined>,
     /// Bytes that this frees.
     pub bytes: u64,
+}
+
+/// A damaged object that was kept for a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its files.
+    pub files: Vec<FileUse>,
+}
+
+impl Plan {
+    /// The same plan, and these go too.
+    #[must_use]
+    pub fn and(mut self, quarantined: Vec<Quarantined>) -> Self {
+        self.quarantined = quarantined;
+        let victims = self.victims.iter().flat_map(|victim| &victim.files);
+        let damaged = self.quarantined.iter().flat_map(|damaged| &damaged.files);
+        self.bytes = freed(victims.chain(damaged));
+        self
+    }
 }
 
 /// An object to be removed.
@@ -53,6 +77,7 @@ pub fn plan(
         names: names.to_vec(),
         bytes: freed(victims.iter().flat_map(|victim| &victim.files)),
         victims,
+        quarantined: Vec::new(),
     })
 }
 
