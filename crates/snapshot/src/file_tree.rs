@@ -107,7 +107,11 @@ impl View for FileTree {
     }
 
     fn list(&self, directory: &[u8]) -> io::Result<Vec<Box<[u8]>>> {
-        let fd = self.directory(directory)?;
+        let fd = match self.directory(directory) {
+            // It was there a moment ago.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            fd => fd?,
+        };
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&fd)? {
             let entry = entry?;

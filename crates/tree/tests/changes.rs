@@ -345,6 +345,17 @@ fn what_no_layer_can_hold_is_refused_by_name() {
 }
 
 #[test]
+fn a_file_that_became_shorter_makes_an_error_that_names_it() {
+    let (a, mut b) = (Files::new(), files("d/ d/f=123"));
+    b.inode(b"d/f").unwrap().kind = FileKind::File { size: 10 };
+    let error = layer(&a, &b).unwrap_err();
+    assert!(
+        matches!(&error, Error::Unsteady { path } if path == "\"d/f\""),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_file_with_large_holes_is_small_in_the_tar() {
     let mut b = Files::new();
     let mut bytes = vec![0; 10 << 20];

@@ -27,9 +27,7 @@ pub fn write_layer<U: View, L: View, W: Write>(
         representable(entry)?;
         match write_entry(entry, upper, lower, &mut tar) {
             Ok(()) => {}
-            Err(Error::Io { path, source, .. })
-                if source.kind() == io::ErrorKind::UnexpectedEof =>
-            {
+            Err(Error::Io { path, source, .. }) if is_unsteady(&source) => {
                 return Err(Error::Unsteady { path });
             }
             Err(error) => return Err(error),
@@ -37,6 +35,14 @@ pub fn write_layer<U: View, L: View, W: Write>(
     }
     let out = tar.finish().map_err(|error| from_writer(error, b""))?;
     Ok(out.0)
+}
+
+/// Whether a file is gone or shorter than it was a moment ago.
+fn is_unsteady(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+    )
 }
 
 fn write_entry<U: View, L: View, W: Write>(

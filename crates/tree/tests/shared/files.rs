@@ -149,7 +149,9 @@ impl lapstrake_tree::read_at::ReadAt for Memory {
 
 impl lapstrake_tree::write::FileBytes for Memory {
     fn runs(&self, size: u64) -> io::Result<Vec<lapstrake_tree::write::DataRun>> {
-        assert_eq!(size, self.0.len() as u64);
+        if size != self.0.len() as u64 {
+            return Ok(lapstrake_tree::write::whole(size));
+        }
         let mut runs: Vec<lapstrake_tree::write::DataRun> = Vec::new();
         for (at, block) in self.0.chunks(4096).enumerate() {
             let (offset, length) = (at as u64 * 4096, block.len() as u64);
