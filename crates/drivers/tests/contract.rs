@@ -1,6 +1,8 @@
 //! Every driver against the suite, and against the others.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
+use std::path::{Path, PathBuf};
+
 use lapstrake_drivers::erofs::{Erofs, PageCache};
 use lapstrake_drivers::vfs::Xattrs;
 use lapstrake_drivers::{Overlay2, Vfs};
@@ -95,7 +97,7 @@ fn all_drivers_show_the_same(test: &str, mkfs: Option<&[&str]>) {
             found.keys()
         );
     }
-    assert_eq!(scene.mounts(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(scene.mounts(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -174,29 +176,36 @@ fn older_kernel(release: &str) {
         return;
     };
     let contract = std::env::current_exe().unwrap();
-    // Another test of the same crate, built beside this one; the newest, should there be several.
-    let stacks = std::fs::read_dir(contract.parent().unwrap()).unwrap();
-    let stacks = stacks
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            name.starts_with("stacks-") && path.extension().is_none()
-        })
-        .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
-        .expect("the tests of one crate are built together");
     // The guest sees the host's files at their paths until the disk covers /var/tmp.
-    let script = "cp \"$0\" /tmp/contract && cp \"$1\" /tmp/stacks && \
+    let script = "cp \"$0\" /tmp/contract && cp \"$1\" /tmp/stacks && cp \"$2\" /tmp/keeper && \
          mkfs.ext4 -q /dev/vda && mount /dev/vda /var/tmp && \
          /tmp/contract privileged_ --test-threads 2 --skip 500_layers && \
+         /tmp/keeper privileged_ --test-threads 1 && \
          exec /tmp/stacks privileged_ --test-threads 1 --skip at_once";
     let status = std::process::Command::new(vm_run)
         .args([
             "--kernel", release, "--disk", "4G", "--", "sh", "-c", script,
         ])
-        .args([contract, stacks])
+        .args([
+            &contract,
+            &beside(&contract, "stacks-"),
+            &beside(&contract, "keeper-"),
+        ])
         .status()
         .unwrap();
     assert!(status.success(), "kernel {release}: {status}");
+}
+
+/// Another test of the same crate, built beside this one; the newest, should there be several.
+fn beside(this: &Path, prefix: &str) -> PathBuf {
+    let all = std::fs::read_dir(this.parent().unwrap()).unwrap();
+    all.map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy();
+            name.starts_with(prefix) && path.extension().is_none()
+        })
+        .max_by_key(|path| path.metadata().unwrap().modified().unwrap())
+        .expect("the tests of one crate are built together")
 }
 
 #[test]

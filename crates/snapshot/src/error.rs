@@ -127,6 +127,21 @@ pub enum Error {
         /// What is missing, and what to do instead.
         why: &'static str,
     },
+    /// A name under which nothing can be held.
+    #[error("{key:?} cannot name what is held: use letters, digits, '-', '_' and '.', at most 128")]
+    BadKey {
+        /// The name.
+        key: String,
+    },
+    /// A path that cannot be written in mount options.
+    #[error(
+        "{} has a comma, a colon, a quote or a backslash, and cannot be written in mount options: keep the store under a plain name",
+        path.display()
+    )]
+    Unwritable {
+        /// The path.
+        path: PathBuf,
+    },
     /// There is a mount at the target already.
     #[error("{} is a mount point already: unmount it first", target.display())]
     TargetTaken {
@@ -210,9 +225,11 @@ impl Error {
             | Self::TargetTaken { .. }
             | Self::NotMounted { .. }
             | Self::Busy { .. } => Class::FailedPrecondition,
-            Self::TooManyLayers { .. } | Self::Unaligned { .. } | Self::Unsupported { .. } => {
-                Class::Unsupported
-            }
+            Self::TooManyLayers { .. }
+            | Self::Unaligned { .. }
+            | Self::Unsupported { .. }
+            | Self::BadKey { .. }
+            | Self::Unwritable { .. } => Class::Unsupported,
             Self::Io { source, .. } if is_full(source) => Class::ResourceExhausted,
             Self::Ambiguous { .. } | Self::Mount { .. } | Self::Loop { .. } | Self::Io { .. } => {
                 Class::Internal

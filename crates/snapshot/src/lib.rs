@@ -15,6 +15,7 @@ mod mounts;
 mod open;
 mod overlay;
 mod place;
+mod rendered;
 mod run_dir;
 mod stack;
 
@@ -32,5 +33,6 @@ pub use mounts::{Lower, Mounts, Overlay, Root, Shared, Upper, Value};
 pub use open::{OpenDir, OpenFile};
 pub use overlay::OverlayApi;
 pub use place::Place;
+pub use rendered::Rendered;
 pub use run_dir::{Kept, Mounted, Quiet, RunDir};
 pub use stack::{MAX_LAYERS, distinct};

@@ -1,7 +1,7 @@
 //! What is to be mounted for one root, as data and open files.
 //!
 //! Nothing here does anything: [`RunDir::mount`](crate::RunDir::mount) does, and
-//! [`Mounts::rendered`] says it in words, for consumers that mount by themselves.
+//! [`RunDir::hold`](crate::RunDir::hold) says it in words, for consumers that mount by themselves.
 
 use std::path::PathBuf;
 use std::sync::Arc;

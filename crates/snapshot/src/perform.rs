@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use crate::error::io;
 use crate::record::{Record, RootKey};
 use crate::run_dir::{Locked, open_dir_at};
-use crate::{Error, Lower, Mounted, Mounts, OpenDir, Overlay, OverlayApi, Result, Root, Shared};
+use crate::{
+    Error, Lower, Mounted, Mounts, OpenDir, Overlay, OverlayApi, Rendered, Result, Root, Shared,
+};
 use crate::{Value, one_page, overlay, place};
 
 /// Of layers: they are read through overlay only.
@@ -44,36 +46,15 @@ pub(crate) fn perform(
         });
     }
     let dir = locked.layers()?;
-    let layers = parallel::map(&mounts.shared, |shared| find_or_make(dir.as_fd(), shared))?;
-    let fresh = layers
-        .iter()
-        .filter(|layer| matches!(layer, Layer::Fresh(_)))
-        .count();
-    let shared = layers.len() - fresh;
-    // One after the other: attaching takes the lock of all mounts, and threads that wait for it
-    // cost more than it does.
-    let mut roots = Vec::with_capacity(layers.len());
-    for (layer, shared) in layers.into_iter().zip(&mounts.shared) {
-        let name = name(&shared.layer);
-        let path = locked.layers_path().join(&name);
-        roots.push(OpenDir::of(layer.into_root(dir.as_fd(), &name)?, path));
-    }
-    let mut record = Record {
-        namespace: locked.namespace(),
-        driver: driver.to_owned(),
-        mounts: mounts.shared.iter().map(|s| name(&s.layer)).collect(),
-        layers: mounts.layers.clone(),
-        source: std::path::PathBuf::new(),
-        place: place.map(Path::to_owned).unwrap_or_default(),
-        target: target.to_owned(),
-    };
+    let made = share(locked, dir.as_fd(), mounts)?;
+    let mut record = record(locked, driver, mounts, place, target);
     let root = match &mounts.root {
         Root::Overlay(overlay) => {
             let empty = empties(locked, dir.as_fd(), overlay)?;
             record
                 .mounts
                 .extend(empty.iter().map(|(name, _)| name.clone()));
-            let lowers = lowers(overlay, &roots, &empty);
+            let lowers = lowers(overlay, &made.roots, &empty);
             let root = mount_overlay(locked, overlay, &lowers, target)?;
             let key = RootKey::of_overlay(&root).map_err(io("stat", target))?;
             locked.record(&key.expect("an overlay was made"), &record)?;
@@ -92,9 +73,82 @@ pub(crate) fn perform(
         .map_err(named(target.display().to_string()))?;
     Ok(Mounted {
         target: target.to_owned(),
-        fresh,
-        shared,
+        fresh: made.fresh,
+        shared: made.roots.len() - made.fresh,
     })
+}
+
+/// All but the root itself, which somebody else will mount: what it is made from is there, and in
+/// use under `key`. The answer says how to mount it.
+pub(crate) fn hold(
+    locked: &Locked<'_>,
+    driver: &str,
+    mounts: &Mounts,
+    place: Option<&Path>,
+    key: &RootKey,
+) -> Result<Rendered> {
+    let dir = locked.layers()?;
+    let mut record = record(locked, driver, mounts, place, Path::new(""));
+    // Whatever comes of it, a sweep leaves what is made from here on alone.
+    let empty = match &mounts.root {
+        Root::Overlay(overlay) => empties(locked, dir.as_fd(), overlay)?,
+        Root::Bind { .. } => Vec::new(),
+    };
+    let names = empty.iter().map(|(name, _)| name.clone());
+    record.mounts.extend(names);
+    locked.record(key, &record)?;
+    let made = share(locked, dir.as_fd(), mounts)?;
+    match &mounts.root {
+        Root::Overlay(overlay) => {
+            let lowers = lowers(overlay, &made.roots, &empty);
+            if let Some(upper) = &overlay.upper {
+                place::take_root(upper, lowers[0])?;
+            }
+            Rendered::overlay(overlay, &lowers)
+        }
+        Root::Bind { source, read_only } => Ok(Rendered::bind(source, *read_only)),
+    }
+}
+
+/// The shared file systems, mounted.
+struct Made {
+    roots: Vec<OpenDir>,
+    fresh: usize,
+}
+
+fn share(locked: &Locked<'_>, dir: BorrowedFd<'_>, mounts: &Mounts) -> Result<Made> {
+    let layers = parallel::map(&mounts.shared, |shared| find_or_make(dir, shared))?;
+    let fresh = layers
+        .iter()
+        .filter(|layer| matches!(layer, Layer::Fresh(_)))
+        .count();
+    // One after the other: attaching takes the lock of all mounts, and threads that wait for it
+    // cost more than it does.
+    let mut roots = Vec::with_capacity(layers.len());
+    for (layer, shared) in layers.into_iter().zip(&mounts.shared) {
+        let name = name(&shared.layer);
+        let path = locked.layers_path().join(&name);
+        roots.push(OpenDir::of(layer.into_root(dir, &name)?, path));
+    }
+    Ok(Made { roots, fresh })
+}
+
+fn record(
+    locked: &Locked<'_>,
+    driver: &str,
+    mounts: &Mounts,
+    place: Option<&Path>,
+    target: &Path,
+) -> Record {
+    Record {
+        namespace: locked.namespace(),
+        driver: driver.to_owned(),
+        mounts: mounts.shared.iter().map(|s| name(&s.layer)).collect(),
+        layers: mounts.layers.clone(),
+        source: std::path::PathBuf::new(),
+        place: place.map(Path::to_owned).unwrap_or_default(),
+        target: target.to_owned(),
+    }
 }
 
 /// A layer's mount.

@@ -12,12 +12,14 @@ use lapstrake_sys::mount::{self, Mounted};
 use rustix::io::Errno;
 
 /// What tells one root from all others that live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RootKey {
     /// The minor number of an overlay's device.
     Overlay(u32),
     /// The number of a mount, for a file system that has several.
     Mount(u64),
+    /// A name that whoever mounts the root by itself gave it.
+    Held(Box<str>),
 }
 
 impl RootKey {
@@ -35,9 +37,19 @@ impl RootKey {
         mount::id(root.as_fd()).map(Self::Mount)
     }
 
+    /// The key of a root that others mount: letters, digits, `-`, `_` and `.`, at most 128.
+    pub(crate) fn held(name: &str) -> Option<Self> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let is_name = (1..=128).contains(&name.len()) && name.bytes().all(fits);
+        is_name.then(|| Self::Held(name.into()))
+    }
+
     /// The key as the name of a record.
     pub(crate) fn parse(name: &OsStr) -> Option<Self> {
         let name = name.to_str()?;
+        if let Some(held) = name.strip_prefix("held-") {
+            return Self::held(held);
+        }
         match name.strip_prefix("bind-") {
             Some(id) => id.parse().ok().map(Self::Mount),
             None => name.parse().ok().map(Self::Overlay),
@@ -45,10 +57,12 @@ impl RootKey {
     }
 
     /// Whether the root is in the table of mounts.
-    pub(crate) fn lives(self, record: &Record, table: &[Mounted]) -> bool {
+    pub(crate) fn lives(&self, record: &Record, table: &[Mounted]) -> bool {
         table.iter().any(|mounted| match self {
-            Self::Overlay(minor) => mounted.filesystem == "overlay" && mounted.device.1 == minor,
-            Self::Mount(id) => mounted.id == id && same_end(&mounted.root, &record.source),
+            Self::Overlay(minor) => mounted.filesystem == "overlay" && mounted.device.1 == *minor,
+            Self::Mount(id) => mounted.id == *id && same_end(&mounted.root, &record.source),
+            // Until it is released.
+            Self::Held(_) => true,
         })
     }
 }
@@ -73,6 +87,7 @@ impl fmt::Display for RootKey {
         match self {
             Self::Overlay(minor) => write!(f, "{minor}"),
             Self::Mount(id) => write!(f, "bind-{id}"),
+            Self::Held(name) => write!(f, "held-{name}"),
         }
     }
 }
@@ -181,6 +196,17 @@ mod tests {
     fn a_record_comes_back() {
         let record = record("/a\npaths\nb");
         assert_eq!(Record::decode(&record.encode()), Some(record));
+    }
+
+    #[test]
+    fn keys_come_back() {
+        let held = RootKey::held("default.container-1").expect("a name");
+        for key in [RootKey::Overlay(7), RootKey::Mount(8), held] {
+            assert_eq!(RootKey::parse(OsStr::new(&key.to_string())), Some(key));
+        }
+        for bad in ["", "a/b", "..\0", &"x".repeat(129)] {
+            assert_eq!(RootKey::held(bad), None, "{bad}");
+        }
     }
 
     #[test]

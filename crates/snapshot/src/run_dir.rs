@@ -8,6 +8,7 @@
 //!     layers/empty-0, -1/     lower directories for stacks of fewer than two layers
 //!     stacks/<minor>          a record for each root that is an overlay, by its device
 //!     stacks/bind-<id>        a record for each other root, by its mount
+//!     stacks/held-<key>       a record for what somebody else mounts
 //! ```
 //!
 //! A record says who mounted the root, with which driver, where, and from which layers. It is named
@@ -37,7 +38,7 @@ use rustix::io::Errno;
 
 use crate::error::{io, std_io};
 use crate::record::{Record, RootKey};
-use crate::{Driver, Error, Layer, Result, perform};
+use crate::{Driver, Error, Layer, Rendered, Result, perform};
 
 /// A root that is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +88,41 @@ impl RunDir {
         };
         file::with_descriptor_table(descriptors, mount)
             .map_err(io("get a descriptor table for", target))?
+    }
+
+    /// For somebody who mounts roots by itself, as containerd does: mounts what a root of a realised
+    /// stack is made from, and says how to mount the root. It is in use under the name `key` until
+    /// [`release`](Self::release), whatever happens to whoever asked. The same key again replaces what was
+    /// held under it.
+    pub fn hold(
+        &self,
+        driver: &dyn Driver,
+        stack: &[Layer],
+        place: Option<&Path>,
+        key: &str,
+    ) -> Result<Rendered> {
+        let held = held(key)?;
+        let descriptors = 64 + 3 * u32::try_from(stack.len()).unwrap_or(u32::MAX / 4);
+        let hold = || {
+            let _kept = self.keep()?;
+            let mounts = driver.mounts(stack, place)?;
+            let locked = self.lock()?;
+            perform::hold(&locked, driver.name(), &mounts, place, &held).inspect_err(|_| {
+                drop(locked.release(&held));
+                drop(locked.sweep());
+            })
+        };
+        file::with_descriptor_table(descriptors, hold)
+            .map_err(io("get a descriptor table for", key))?
+    }
+
+    /// Ends what [`hold`](Self::hold) began; nothing held under that name is success. What the root
+    /// was made from is unmounted, unless others use it.
+    pub fn release(&self, key: &str) -> Result<()> {
+        let held = held(key)?;
+        let locked = self.lock()?;
+        locked.release(&held)?;
+        locked.sweep()
     }
 
     /// Unmounts the root at `target`, and the layers that no other root uses.
@@ -181,6 +217,12 @@ impl RunDir {
     fn guard(&self, how: fn(&File) -> std::io::Result<()>) -> Result<Guard> {
         Guard::take(&self.path.join("use"), how)
     }
+}
+
+fn held(key: &str) -> Result<RootKey> {
+    RootKey::held(key).ok_or_else(|| Error::BadKey {
+        key: key.to_owned(),
+    })
 }
 
 /// Half a second in all: longer than any look, shorter than anyone's patience.
@@ -318,6 +360,15 @@ impl Locked<'_> {
         let mut file = File::create(&path).map_err(std_io("create", &path))?;
         file.write_all(&record.encode())
             .map_err(std_io("write", &path))
+    }
+
+    /// Removes the record of a root, if there is one.
+    fn release(&self, root: &RootKey) -> Result<()> {
+        let path = self.record_path(root);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(std_io("remove", path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Inode of this process' mount namespace.

@@ -47,6 +47,7 @@ macro_rules! driver_contract {
             privileged_what_is_not_realised_is_not_mounted
             privileged_a_restart_finds_what_is_mounted
             privileged_a_root_that_others_unmounted_is_swept
+            privileged_others_may_mount_the_root
             privileged_links_lead_nowhere_else
             privileged_1_layer
             privileged_2_layers
@@ -649,6 +650,48 @@ pub fn privileged_a_root_that_others_unmounted_is_swept(open: Open) {
     assert!(scene.run.in_use().expect("a list").is_empty());
     scene.run.sweep().expect("swept");
     end(&scene);
+}
+
+/// Suite.
+pub fn privileged_others_may_mount_the_root(open: Open) {
+    let Some((scene, driver)) = begin("held", open) else {
+        return;
+    };
+    let layers = [scene.files(&[("a", "1")]), scene.files(&[("b", "1")])];
+    let (target, place) = (scene.target("root"), scene.place("root"));
+    driver.realise(&layers).expect("realised");
+    driver.create(&layers, &place).expect("made");
+    for place in [None, Some(&*place)] {
+        let held = scene.run.hold(&*driver, &layers, place, "by.test-1");
+        let held = held.unwrap_or_else(|error| panic!("{}", chain(&error)));
+        // Nobody may take away what is held, also before it is mounted.
+        scene.run.sweep().expect("swept");
+        let options = held.options.join(",");
+        run(
+            "mount",
+            &[
+                "-t",
+                held.kind,
+                "-o",
+                &options,
+                text(&held.source),
+                text(&target),
+            ],
+        );
+        assert_eq!(listing(&target), ["a=1", "b=1"]);
+        let created = fs::File::create(target.join("c"));
+        assert_eq!(created.is_ok(), place.is_some(), "{created:?}");
+        drop(created);
+        let uses = scene.run.in_use().expect("a list");
+        let whole = held.kind == "bind" && place.is_some();
+        assert_eq!(uses.len(), if whole { 0 } else { 2 });
+        run("umount", &[text(&target)]);
+        scene.run.release("by.test-1").expect("released");
+        scene.run.release("by.test-1").expect("nothing to release");
+        end(&scene);
+    }
+    let bad = scene.run.hold(&*driver, &layers, None, "../x");
+    assert!(matches!(bad, Err(Error::BadKey { .. })), "{bad:?}");
 }
 
 /// Layers that try to write and read through links of their own and of layers below.
