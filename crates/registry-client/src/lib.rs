@@ -1,7 +1,8 @@
-//! Resolves and streams images from OCI registries.
+//! Resolves, streams and pushes images from and to OCI registries.
 //!
 //! ```text
 //! Client::resolve ── manifest or index ── Client::manifest, Client::small_blob, Client::blob
+//! Client::push_blob, Client::push_manifest ───────────┤
 //!                                                     │
 //!        Net ── mirrors, then the registry ── Auth ── one request, its redirects, other tries
 //! ```
@@ -26,6 +27,7 @@ mod error;
 mod http;
 mod net;
 mod options;
+mod push;
 mod request;
 mod retry;
 
@@ -35,3 +37,4 @@ pub use client::{Client, Resolved};
 pub use credentials::{AuthFile, Credential, Credentials, Helper, HelperError};
 pub use error::{Class, Error};
 pub use options::{Fetching, Mirror, Options, PlainHttp, Proxies, Pushing};
+pub use push::{ByteStream, Copied, FromRead, Pushed, Source, Way};

@@ -1,10 +1,10 @@
 //! A registry in this process: images from memory, served on loopback, with faults where a test
 //! wants them.
 //!
-//! It reads only what clients of a pull send: `GET` and `HEAD` of manifests, blobs and tokens. Each
+//! It reads only what clients of a pull or a push send: manifests, blobs, uploads and tokens. Each
 //! connection has a thread, and all end when the [`Registry`] is dropped. Faults wait in a queue for
 //! each object; one `GET` takes one of them, so that a test can say what the first, second and third
-//! try meet.
+//! try meet. Those of uploads wait in one queue for all.
 
 mod access;
 mod answer;
@@ -12,11 +12,13 @@ mod content;
 mod fault;
 mod http;
 mod serve;
+mod upload;
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lapstrake_oci::{Descriptor, Digest, Reference, Repo};
 
@@ -24,8 +26,11 @@ pub use access::Access;
 pub use content::Layer;
 pub use fault::Fault;
 
+pub use upload::UploadFault;
+
 use access::Tokens;
 use content::Content;
+use upload::Uploads;
 
 /// A running registry. It stops when dropped.
 #[derive(Debug)]
@@ -49,7 +54,7 @@ pub struct Added {
 /// A request as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET` or `HEAD`.
+    /// `GET`, `PUT` and so on.
     pub method: String,
     /// Path and query.
     pub target: String,
@@ -57,6 +62,12 @@ pub struct Request {
     pub authorization: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `Host` header.
+    pub host: String,
+    /// The `X-Meta-Test` header.
+    pub meta: Option<String>,
+    /// How much was read of its body.
+    pub body_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -72,6 +83,11 @@ struct State {
     content: Content,
     faults: Vec<(Digest, VecDeque<Fault>)>,
     tokens: Tokens,
+    uploads: Uploads,
+    /// Paths from which blobs can be mounted.
+    mountable: Vec<String>,
+    delay: Duration,
+    pace: Option<u64>,
     requests: Vec<Request>,
     /// To be shut down at the end, so that no thread waits for a client that stays.
     connections: Vec<TcpStream>,
@@ -140,6 +156,53 @@ impl Registry {
             Some((_, queue)) => queue.push_back(fault),
             None => state.faults.push((digest.clone(), [fault].into())),
         }
+    }
+
+    /// Puts a fault at the end of the queue of uploads.
+    pub fn upload_fault(&self, fault: UploadFault) {
+        self.shared.state().uploads.faults.push_back(fault);
+    }
+
+    /// No longer says where an upload stands.
+    pub fn keep_uploads_secret(&self) {
+        self.shared.state().uploads.are_silent = true;
+    }
+
+    /// Tells that pieces of an upload have at least so many bytes.
+    pub fn least_piece(&self, bytes: usize) {
+        self.shared.state().uploads.least_piece = Some(bytes);
+    }
+
+    /// Lets blobs be mounted from a path.
+    pub fn allow_mounts_from(&self, path: &str) {
+        self.shared.state().mountable.push(path.to_owned());
+    }
+
+    /// The bytes of a blob, if it is here.
+    pub fn blob(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+        let state = self.shared.state();
+        state
+            .content
+            .blob(&digest.to_string())
+            .map(|(_, bytes)| bytes)
+    }
+
+    /// The type and the bytes of a manifest, by tag or digest.
+    pub fn manifest(&self, path: &str, name: &str) -> Option<(String, Arc<[u8]>)> {
+        let state = self.shared.state();
+        let (_, stored) = state.content.manifest(path, name)?;
+        Some((stored.media_type, stored.raw))
+    }
+
+    /// Answers each request so much later, and each connection with no more than so many bytes a second.
+    pub fn slow_down(&self, delay: Duration, bytes_a_second: u64) {
+        let mut state = self.shared.state();
+        (state.delay, state.pace) = (delay, Some(bytes_a_second));
+    }
+
+    /// Answers requests with a token that has run out with this status, and without a challenge.
+    pub fn refuse_old_tokens_with(&self, status: u16) {
+        self.shared.state().tokens.when_expired = Some(status);
     }
 
     /// Makes every token handed out so far worthless.

@@ -23,6 +23,8 @@ pub(super) enum Ending {
     Cut(usize),
     /// Nothing more comes after so many bytes, though the connection stays.
     Stall(usize),
+    /// Not even a head: the connection closes.
+    Silent,
 }
 
 impl Answer {
@@ -35,6 +37,22 @@ impl Answer {
             body,
             ending: Ending::Whole,
         }
+    }
+
+    /// An answer without a body.
+    pub(super) fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new().into(),
+            from: 0,
+            announced: 0,
+            ending: Ending::Whole,
+        }
+    }
+
+    pub(super) fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
     }
 
     pub(super) fn json(text: String) -> Self {
@@ -62,17 +80,18 @@ impl Answer {
         self
     }
 
-    /// The answer to a request for the bytes from `first` on.
-    pub(super) fn part(mut self, first: usize) -> Self {
+    /// The answer to a request for the bytes from `first` to `last`, or to the end.
+    pub(super) fn part(mut self, first: usize, last: Option<usize>) -> Self {
         let whole = self.body.len();
         if first >= whole {
             return Self::error(416, "RANGE_INVALID", "the range is behind the end")
                 .with("Content-Range", format!("bytes */{whole}"));
         }
+        let last = last.map_or(whole - 1, |last| last.min(whole - 1));
         self.status = 206;
         self.from = first;
-        self.announced = whole - first;
-        let range = format!("bytes {first}-{}/{whole}", whole - 1);
+        self.announced = (last + 1).saturating_sub(first);
+        let range = format!("bytes {first}-{last}/{whole}");
         self.with("Content-Range", range)
     }
 }

@@ -28,19 +28,26 @@ pub enum Fault {
     RedirectTo(String),
     /// An error of this status.
     Status(u16),
+    /// An error of this status, with this `Retry-After`.
+    RetryAfter(u16, String),
 }
 
 impl Fault {
-    /// The answer with this fault, from the right one to a request for the bytes from `first` on.
-    pub(super) fn spoil(self, whole: Answer, first: Option<usize>, target: &str) -> Answer {
-        let right = |whole: Answer| match first {
-            Some(first) => whole.part(first),
+    /// The answer with this fault, from the right one to a request for a range.
+    pub(super) fn spoil(
+        self,
+        whole: Answer,
+        range: Option<(usize, Option<usize>)>,
+        target: &str,
+    ) -> Answer {
+        let right = |whole: Answer| match range {
+            Some((first, last)) => whole.part(first, last),
             None => whole,
         };
         match self {
             Self::None => right(whole),
-            Self::CutAfter(bytes) => ending(right(whole), Ending::Cut(bytes)),
-            Self::StallAfter(bytes) => ending(right(whole), Ending::Stall(bytes)),
+            Self::CutAfter(bytes) => right(whole).ending(Ending::Cut(bytes)),
+            Self::StallAfter(bytes) => right(whole).ending(Ending::Stall(bytes)),
             Self::WrongByte(at) => {
                 let mut answer = right(whole);
                 let mut body = answer.body.to_vec();
@@ -64,14 +71,17 @@ impl Fault {
                 answer
             }
             Self::IgnoreRange => whole,
-            Self::IgnoreRangeAndCutAfter(bytes) => ending(whole, Ending::Cut(bytes)),
-            Self::WrongRange(bytes) => whole.part(first.unwrap_or(0) + bytes),
+            Self::IgnoreRangeAndCutAfter(bytes) => whole.ending(Ending::Cut(bytes)),
+            Self::WrongRange(bytes) => {
+                let (first, last) = range.unwrap_or((0, None));
+                whole.part(first + bytes, last)
+            }
             Self::RedirectTo(host) => Answer::redirect(format!("http://{host}{target}")),
             Self::Status(status) => Answer::error(status, "UNKNOWN", "a fault was asked for"),
+            Self::RetryAfter(status, text) => {
+                Answer::error(status, "TOOMANYREQUESTS", "a fault was asked for")
+                    .with("Retry-After", text)
+            }
         }
     }
-}
-
-fn ending(answer: Answer, ending: Ending) -> Answer {
-    Answer { ending, ..answer }
 }

@@ -5,8 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lapstrake_oci::Algorithm;
+
 use super::answer::{Answer, Ending};
 use super::http::{self, Incoming};
+use super::upload::{self, UploadFault};
 use super::{Request, Shared, State};
 
 /// How often a stalled answer looks whether the registry still runs.
@@ -31,9 +34,22 @@ fn talk(connection: &TcpStream, shared: &Shared) -> io::Result<()> {
     shared.state().connections.push(connection.try_clone()?);
     let mut input = BufReader::new(connection);
     let mut output = connection;
-    while let Some(request) = Incoming::read(&mut input)? {
-        let answer = decide(&request, shared);
-        let is_open = http::send(&mut output, &answer, request.method == "HEAD")?;
+    while let Some(mut request) = Incoming::read(&mut input)? {
+        let is_piece = matches!(request.method.as_str(), "PATCH" | "PUT")
+            && request.target.contains("/blobs/uploads/");
+        let fault = if is_piece {
+            shared.state().uploads.take_fault()
+        } else {
+            UploadFault::None
+        };
+        request.read_body(&mut input, fault.readable())?;
+        let (answer, delay, pace) = {
+            let answer = decide(&request, shared, fault);
+            let state = shared.state();
+            (answer, state.delay, state.pace)
+        };
+        std::thread::sleep(delay);
+        let is_open = http::send(&mut output, &answer, request.method == "HEAD", pace)?;
         if matches!(answer.ending, Ending::Stall(_)) {
             while !shared.is_stopped() {
                 std::thread::sleep(STALL_STEP);
@@ -47,13 +63,16 @@ fn talk(connection: &TcpStream, shared: &Shared) -> io::Result<()> {
     connection.shutdown(std::net::Shutdown::Both)
 }
 
-fn decide(request: &Incoming, shared: &Shared) -> Answer {
+fn decide(request: &Incoming, shared: &Shared, fault: UploadFault) -> Answer {
     let mut state = shared.state();
     state.requests.push(Request {
         method: request.method.clone(),
         target: request.target.clone(),
         authorization: request.authorization().map(str::to_owned),
         range: request.range().map(str::to_owned),
+        host: request.header("host").unwrap_or_default().to_owned(),
+        meta: request.header("x-meta-test").map(str::to_owned),
+        body_bytes: request.body.len(),
     });
     let path = request.target.split('?').next().unwrap_or_default();
     if path == "/token" {
@@ -68,10 +87,40 @@ fn decide(request: &Incoming, shared: &Shared) -> Answer {
         return Answer::error(404, "UNSUPPORTED", "no such endpoint");
     };
     let host = shared.address.to_string();
-    if let Some(refusal) = state.tokens.refusal(&shared.access, request, &host, path) {
+    let repository = path.strip_suffix("/blobs").unwrap_or(path);
+    if let Some(refusal) = state
+        .tokens
+        .refusal(&shared.access, request, &host, repository)
+    {
         return refusal;
     }
-    serve(&mut state, request, path, object)
+    match (request.method.as_str(), object) {
+        ("GET" | "HEAD", ("blobs" | "manifests", _)) => serve(&mut state, request, path, object),
+        ("PUT", ("manifests", name)) => put_manifest(&mut state, request, path, name),
+        (_, ("uploads", name)) => {
+            let path = path.strip_suffix("/blobs").unwrap_or(path);
+            if request.method == "POST" && name.is_empty() {
+                upload::begin(&mut state, request, path)
+            } else {
+                upload::go_on(&mut state, request, path, name, fault)
+            }
+        }
+        _ => Answer::error(405, "UNSUPPORTED", "no such method"),
+    }
+}
+
+fn put_manifest(state: &mut State, request: &Incoming, path: &str, name: &str) -> Answer {
+    let media_type = request.header("content-type").unwrap_or_default();
+    let digest = Algorithm::Sha256.digest(&request.body).to_string();
+    let tag = (name != digest).then_some(name);
+    if name.contains(':') && tag.is_some() {
+        return Answer::error(400, "DIGEST_INVALID", "the digest is another");
+    }
+    let raw = request.body.clone().into();
+    state.content.add_manifest(path, tag, media_type, raw);
+    Answer::empty(201)
+        .with("Location", format!("/v2/{path}/manifests/{digest}"))
+        .with("Docker-Content-Digest", digest)
 }
 
 fn serve(state: &mut State, request: &Incoming, path: &str, (kind, name): (&str, &str)) -> Answer {
@@ -92,5 +141,5 @@ fn serve(state: &mut State, request: &Incoming, path: &str, (kind, name): (&str,
         _ => None,
     };
     let fault = fault.unwrap_or(super::Fault::None);
-    fault.spoil(whole, request.first_byte(), &request.target)
+    fault.spoil(whole, request.wanted(), &request.target)
 }
