@@ -96,6 +96,9 @@ impl State {
                 .db
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = change(&transaction, &boot_id)?;
+            if mode == Commit::Synced {
+                note::count_sync(&transaction)?;
+            }
             transaction.commit()?;
             Ok(value)
         };
