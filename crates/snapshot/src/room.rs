@@ -302,9 +302,10 @@ impl Rooms {
         let _locked = self.shelf.lock()?;
         let trashed = self.shelf.discard(room)?;
         if self.seats.is_taken(seat)? {
-            self.seats.rename(seat, &reaper::trash_seat(&trashed))?;
+            return self.seats.rename(seat, &reaper::trash_seat(&trashed));
         }
-        Ok(())
+        // A directory for a mount that was never made.
+        self.seats.clear(seat)
     }
 
     fn take_from_pool(&self, limit: Limit) -> Result<Option<Held>> {
@@ -350,7 +351,7 @@ impl Rooms {
                 }
             }
         }
-        Ok(())
+        self.seats.close_if_idle()
     }
 
     fn has_room_at(&self, seat: &str) -> bool {

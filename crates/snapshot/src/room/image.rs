@@ -131,22 +131,31 @@ fn refresh(room: &Path, seat: &Path, device: &LoopDevice) -> Result<()> {
 /// What the room uses: by its mounted file system, or by what that wrote when it was unmounted.
 pub(super) fn usage(seats: &Seats, room: &Path, name: &str) -> Result<Usage> {
     let record = Record::read(room)?;
-    let (used, inodes) = if seats.is_taken(name)? {
+    let (used, inodes_used, inodes) = if seats.is_taken(name)? {
         let seat = seats.path(name);
         let statfs = rustix::fs::statfs(&seat).map_err(io("ask for the free space of", &seat))?;
         let used = statfs.f_blocks - statfs.f_bfree;
-        (used - OWN_BLOCKS.min(used), statfs.f_files - statfs.f_ffree)
+        let inodes_used = statfs.f_files - statfs.f_ffree;
+        (used - OWN_BLOCKS.min(used), inodes_used, statfs.f_files)
     } else {
         let path = room.join(FILE);
         let file = File::open(&path).map_err(io("open", &path))?;
         let superblock = Superblock::read(&file, &path)?;
         let used = superblock.blocks.saturating_sub(superblock.free);
-        (used.saturating_sub(record.base), superblock.inodes_used())
+        let used = used.saturating_sub(record.base);
+        (used, superblock.inodes_used(), superblock.inodes)
     };
     Ok(Usage {
         bytes: used * BLOCK,
-        inodes: Some(inodes.saturating_sub(superblock::RESERVED_INODES)),
-        limit: record.limit,
+        inodes: Some(inodes_used.saturating_sub(superblock::RESERVED_INODES)),
+        limit: Limit {
+            bytes: record.limit.bytes,
+            // As many as came of it: inodes come in steps.
+            inodes: record
+                .limit
+                .inodes
+                .map(|_| inodes.saturating_sub(superblock::RESERVED_INODES)),
+        },
         counted: Counted::Always,
     })
 }

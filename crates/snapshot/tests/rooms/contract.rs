@@ -69,7 +69,10 @@ fn inodes_are_limited(rooms: &Rooms) {
         inodes: Some(500),
     };
     let room = rooms.create(&many, limit).unwrap();
-    assert_eq!(rooms.usage(&many).unwrap().limit, limit);
+    let held = rooms.usage(&many).unwrap().limit;
+    assert_eq!(held.bytes, limit.bytes);
+    // An image's inodes come in blocks of 16.
+    assert_about("a limit on inodes", held.inodes.unwrap(), 500, 16);
     let mut made = 1;
     let error = loop {
         match File::create(room.dir.join(made.to_string())) {
@@ -79,10 +82,20 @@ fn inodes_are_limited(rooms: &Rooms) {
         assert!(made < 600, "no limit");
     };
     assert!(is_full(errno(&error)), "{error}");
-    // An image's inodes come in blocks of 16.
-    assert_about("inodes in a full room", made, 500, 16);
+    assert_eq!(Some(made), held.inodes);
     let usage = rooms.usage(&many).unwrap();
     assert_eq!(usage.inodes, Some(made));
+    rooms.remove(&many).unwrap();
+
+    let limit = Limit {
+        bytes: None,
+        ..limit
+    };
+    let room = rooms.create(&many, limit).unwrap();
+    write_up_to(&room.dir.join("a"), 40 * MIB).unwrap();
+    let held = rooms.usage(&many).unwrap().limit;
+    assert_eq!(held.bytes, None);
+    assert_about("a limit on inodes alone", held.inodes.unwrap(), 500, 100);
     rooms.remove(&many).unwrap();
 }
 

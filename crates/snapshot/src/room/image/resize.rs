@@ -193,7 +193,7 @@ impl Change<'_> {
 
     fn resize_file(&self, file: &File) -> Result<()> {
         let path = &self.image;
-        make::check(path)?;
+        make::check(file, path)?;
         for attempt in 0..ATTEMPTS {
             let record = Record::read(self.room)?;
             let usable = record.usable();
@@ -207,6 +207,7 @@ impl Change<'_> {
             let resize2fs = Command::new(make::tool("resize2fs")?)
                 .arg(path)
                 .arg(blocks.to_string())
+                .stdin(make::lock_of(file, path)?)
                 .output();
             make::succeeded("resize2fs", path, resize2fs)?;
             let after = Superblock::read(file, path)?;

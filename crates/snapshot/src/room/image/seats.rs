@@ -79,7 +79,10 @@ impl Seats {
     }
 
     /// Unmounts the tmpfs if nothing is in it.
-    fn close_if_idle(&self) -> Result<()> {
+    pub(crate) fn close_if_idle(&self) -> Result<()> {
+        if !is_mount(&self.run)? {
+            return Ok(());
+        }
         let _locked = self.lock()?;
         if !is_mount(&self.run)? || !names(&self.run)?.is_empty() {
             return Ok(());

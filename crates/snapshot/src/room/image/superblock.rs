@@ -22,11 +22,13 @@ pub(super) struct Superblock {
     pub(super) inodes_free: u64,
     /// The kernel found an inconsistency, or could not write, since it was checked last.
     pub(super) has_errors: bool,
+    pub(super) has_journal: bool,
 }
 
 const OFFSET: u64 = 1024;
 const MAGIC: u16 = 0xEF53;
 const STATE_ERRORS: u16 = 2;
+const HAS_JOURNAL: u64 = 4;
 /// A bitmap of one block tells which are free.
 pub(super) const BLOCKS_PER_GROUP: u64 = 8 * BLOCK;
 /// Inodes of 256 bytes.
@@ -56,6 +58,7 @@ impl Superblock {
             inodes: word(0x00),
             inodes_free: word(0x10),
             has_errors: half(0x3A) & STATE_ERRORS != 0,
+            has_journal: word(0x5C) & HAS_JOURNAL != 0,
         })
     }
 
