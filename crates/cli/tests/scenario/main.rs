@@ -6,9 +6,9 @@ mod image;
 mod registry;
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use registry::DockerRegistry;
 
@@ -274,4 +274,38 @@ fn privileged_scenario_limits() {
     scene.done(&["rm", "--wait", "mine"]);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(text(scene.dir.path())), "{mounts}");
+}
+
+#[test]
+fn privileged_scenario_a_running_container_leaves_the_store_to_others() {
+    let Some(scene) = Scene::new("running") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    // It runs until its input ends.
+    let mut running = Command::new(env!("CARGO_BIN_EXE_lapstrake"))
+        .arg("--root")
+        .arg(scene.path("root"))
+        .arg("--run-dir")
+        .arg(scene.path("run"))
+        .args(["run", &reference, "/bin/cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = running.stdin.take().unwrap();
+    let mut output = running.stdout.take().unwrap();
+    input.write_all(b"here\n").unwrap();
+    let mut said = [0; 5];
+    output.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"here\n");
+    let refused = scene.lapstrake(&["rmi", &reference]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("is used by the writable layer"), "{why}");
+    assert!(!why.contains("waiting"), "{why}");
+    drop(input);
+    assert!(running.wait().unwrap().success());
+    scene.done(&["rmi", &reference]);
 }

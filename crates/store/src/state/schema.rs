@@ -106,4 +106,44 @@ mod tests {
             .to_string();
         assert!(error.contains("schema version 99"), "{error}");
     }
+
+    #[test]
+    fn a_database_of_version_1_is_brought_up_to_date_and_keeps_what_it_knew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let digest = lapstrake_oci::Algorithm::Sha256.digest(b"x");
+        let old = Connection::open(&path).unwrap();
+        for text in STEPS[0] {
+            old.execute_batch(text).unwrap();
+        }
+        old.execute_batch("PRAGMA user_version = 1").unwrap();
+        old.execute(
+            "INSERT INTO image VALUES ('docker.io/library/x:latest', ?1, ?1)",
+            [digest.to_string()],
+        )
+        .unwrap();
+        old.execute(
+            "INSERT INTO layer VALUES (?1, 3, 2, 1, '00', 1, 'boot')",
+            [digest.to_string()],
+        )
+        .unwrap();
+        drop(old);
+        let refused = State::open_read_only(&path, "boot")
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("schema version 1"), "{refused}");
+
+        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
+        assert!(!state.is_new());
+        let images = state.images().unwrap();
+        assert_eq!(state.unlinked_images().unwrap(), images);
+        let id = lapstrake_oci::DiffId(digest);
+        state
+            .link_image(&images[0], std::slice::from_ref(&id))
+            .unwrap();
+        assert_eq!(state.unlinked_images().unwrap(), []);
+        assert_eq!(state.names().unwrap(), [(images[0].clone(), id.0.clone())]);
+        assert_eq!(state.layer(&id).unwrap().unwrap().tar_len, 3);
+        State::open_read_only(&path, "boot").unwrap();
+    }
 }
