@@ -42,7 +42,7 @@ enum Job {
     Asked {
         layers: Vec<DiffId>,
         blobs: Vec<Digest>,
-        _claim: Claim,
+        claim: Claim,
         answer: mpsc::Sender<Result<()>>,
     },
     /// What was left, to be done after the sweep, and left again when the store is closed.
@@ -82,7 +82,7 @@ impl Prover {
         let objects = layers.iter().cloned().map(Object::Layer);
         let objects = objects.chain(blobs.iter().cloned().map(Object::Blob));
         self.queue(Job::Asked {
-            _claim: self.shared.claims.claim(objects),
+            claim: self.shared.claims.claim(objects),
             layers,
             blobs,
             answer,
@@ -133,10 +133,12 @@ fn work(shared: &Shared, jobs: &Receiver<Job>, stop: &AtomicBool) {
             Job::Asked {
                 layers,
                 blobs,
+                claim,
                 answer,
-                ..
             } => {
                 let outcome = prove(shared, &layers, &blobs);
+                // Before the answer: whoever waited may be about to remove it all.
+                drop(claim);
                 // Nobody may be waiting any more.
                 drop(answer.send(outcome));
             }
