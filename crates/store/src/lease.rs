@@ -1,7 +1,7 @@
 //! Leases: claims that outlive their process, until a stated time.
 //!
 //! ```text
-//! content/leases/<host>/<pid>-<n>     lapstrake-lease 1
+//! content/leases/<host>/<unique>      lapstrake-lease 1
 //!                                     expires <seconds since 1970>
 //!                                     layer sha256:…
 //!                                     blob sha256:…
@@ -23,7 +23,7 @@ use crate::claims::Claim;
 use crate::disk::{Disk, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
 use crate::object::Object;
-use crate::stage::unique_name;
+use crate::stage::{Moment, unique_name};
 
 const FIRST_LINE: &str = "lapstrake-lease 1";
 /// By how much the clocks of hosts that share content may differ.
@@ -71,13 +71,7 @@ impl Leases {
     ) -> Result<Lease> {
         let dir = self.dir();
         make_dirs_synced(&*self.disk, &dir)?;
-        // An earlier process may have had our pid.
-        let path = loop {
-            let path = dir.join(unique_name());
-            if !path.exists() {
-                break path;
-            }
-        };
+        let path = dir.join(unique_name());
         write(&*self.disk, &path, &objects, expires)?;
         Ok(Lease {
             disk: Arc::clone(&self.disk),
@@ -118,14 +112,13 @@ impl Leases {
         Ok(())
     }
 
-    /// Removes what dead processes of this host did not finish to write.
-    pub(crate) fn sweep_unfinished(&self) -> Result<()> {
+    /// Removes what processes of this host that died before `opened` did not finish to write.
+    pub(crate) fn sweep_unfinished(&self, opened: Moment) -> Result<()> {
         let dir = self.dir();
-        let ours = format!(".{}-", std::process::id());
         let unfinished = names(&dir)?
             .into_iter()
             .filter(|name| name.starts_with('.'));
-        for name in unfinished.filter(|name| !name.starts_with(&ours)) {
+        for name in unfinished.filter(|name| opened.is_after(name)) {
             remove(&*self.disk, &dir.join(name))?;
         }
         Ok(())
@@ -274,7 +267,7 @@ mod tests {
         let lease = take(&leases, at(100));
         std::mem::forget(lease);
         std::fs::File::create(dir.path().join("leases/h/.1-0")).unwrap();
-        leases.sweep_unfinished().unwrap();
+        leases.sweep_unfinished(Moment::now()).unwrap();
         leases.sweep_expired(at(99)).unwrap();
         assert_eq!(names(&leases.dir()).unwrap().len(), 1);
         leases.sweep_expired(at(100)).unwrap();

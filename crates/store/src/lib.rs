@@ -210,6 +210,7 @@ impl Store {
     ) -> Self {
         let content_dir = place.root.join("content");
         let shared = Arc::new(Shared {
+            opened: stage::Moment::now(),
             content: content.clone(),
             indexes: indexes.clone(),
             state: Mutex::new(state),

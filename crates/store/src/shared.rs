@@ -10,12 +10,15 @@ use crate::error::Result;
 use crate::index::Indexes;
 use crate::lease::Leases;
 use crate::object::Object;
+use crate::stage::Moment;
 use crate::state::State;
 use crate::trash::Trash;
 use crate::usage::{FileUse, measure};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Whatever unfinished was begun before is a dead process's.
+    pub(crate) opened: Moment,
     pub(crate) content: Content,
     pub(crate) indexes: Indexes,
     pub(crate) state: Mutex<State>,

@@ -9,8 +9,9 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
@@ -26,15 +27,41 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// How often writeback is asked for.
 const WRITEBACK_BYTES: u64 = 8 * 1024 * 1024;
 
-/// A name that no other stage of this process has. Names are claimed by creating them, so one in
-/// use by another process is seen and the next one tried.
-pub(crate) fn unique_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+/// What only this process puts into names: its pid, and when it began to make names. A pid alone will
+/// not do, for after a crash another process may have it: in a container it is 1 every time.
+static PROCESS: LazyLock<String> = LazyLock::new(|| {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     format!(
-        "{}-{}",
+        "{}-{:x}",
         std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
+        since.unwrap_or_default().as_nanos()
     )
+});
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A name that nothing else has, on this host and for all time.
+pub(crate) fn unique_name() -> String {
+    format!("{}-{}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A moment between the makings of two unique names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self(NEXT.load(Ordering::Relaxed))
+    }
+
+    /// Whether a name that ends with a unique one was made before this moment, perhaps by another process.
+    /// One that ends otherwise was.
+    pub(crate) fn is_after(self, name: &str) -> bool {
+        let ours = name
+            .rsplit_once('-')
+            .filter(|(process, _)| process.ends_with(&*PROCESS));
+        let number = ours.and_then(|(_, number)| number.parse::<u64>().ok());
+        number.is_none_or(|number| number < self.0)
+    }
 }
 
 /// A locked directory that is removed when dropped.
@@ -206,5 +233,28 @@ impl StagedLayer {
 
     pub(crate) fn path(&self) -> &Path {
         &self.dir.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_dead_processes_are_told_from_ours_also_if_the_pid_is_the_same() {
+        let before = unique_name();
+        let moment = Moment::now();
+        let after = unique_name();
+        let pid = std::process::id();
+        for (name, is_old) in [
+            (format!(".x-{before}"), true),
+            (format!(".x-{after}"), false),
+            (after, false),
+            (format!("{pid}-1-99999999"), true),
+            (format!("{pid}-99999999"), true),
+            ("x".to_owned(), true),
+        ] {
+            assert_eq!(moment.is_after(&name), is_old, "{name}");
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn sweep(shared: &Shared) -> Result<Swept> {
         })
         .collect();
     swept.indexes = sweep_indexes(shared)?;
-    shared.leases.sweep_unfinished()?;
+    shared.leases.sweep_unfinished(shared.opened)?;
     Ok(swept)
 }
 
@@ -78,7 +78,7 @@ fn sweep_indexes(shared: &Shared) -> Result<usize> {
     let mut removed = 0;
     for name in shared.indexes.names()? {
         let is_dead = if name.starts_with('.') {
-            !name.contains(&format!("-{}-", std::process::id()))
+            shared.opened.is_after(&name)
         } else {
             !living.contains(name.as_str())
         };

@@ -55,7 +55,7 @@ pub(crate) fn move_aside(disk: &dyn Disk, from: &Path, dir: &Path) -> Result<Opt
         let to = dir.join(format!("{name}-{}", unique_name()));
         match disk.rename_new(from, &to) {
             Ok(Published::New) => return Ok(Some(to)),
-            // Left by an earlier process that had our pid.
+            // Somebody else's, whatever it is.
             Ok(Published::Existed) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("move aside", from)(error)),
