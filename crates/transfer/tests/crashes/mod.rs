@@ -1,21 +1,26 @@
-//! A workload, run once; every cut of it, with every loss; and what must hold after each.
+//! A workload, run once; every cut of it, with several losses; and what must hold after each.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+mod after;
+mod history;
+mod run;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use lapstrake_oci::{DiffId, Digest, Platform};
+use lapstrake_oci::Platform;
 use lapstrake_registry_client::{Client, Options};
-use lapstrake_store::{Disk, HostId, LayerRecord, LayerState, Place, RealDisk, Store};
+use lapstrake_store::{Disk, HostId, Place, RealDisk, Store};
 use lapstrake_testkit::disk::{CrashDisk, scratch, survey};
 use lapstrake_testkit::registry::{Access, Added, Layer, Registry};
 use lapstrake_testkit::tar;
-use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, index, pull, settle_layer};
-use lapstrake_tree::view::TarView;
+use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, pull};
 
-const MAX_BLOB: u64 = 1 << 20;
+use after::After;
+pub(crate) use history::Known;
+use run::Run;
+
+/// Of this many cuts in a workload the recovery is cut, too.
+const CUT_TWICE: usize = 5;
 
 /// A layer of one file with bytes that belong nowhere else.
 pub(crate) fn layer(name: &str, length: usize) -> Layer {
@@ -32,32 +37,13 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
 }
 
-/// A run of the workload, with what it was told.
-pub(crate) struct Run<'a> {
-    world: &'a World,
-    store: Arc<Store>,
-    disk: Arc<CrashDisk>,
-    /// From which step on an image must be there.
-    acknowledged: Vec<(usize, Added)>,
-    tried: BTreeMap<String, Added>,
-}
-
-impl Run<'_> {
-    pub(crate) fn pull(&mut self, image: &Added) {
-        self.tried
-            .insert(image.reference.to_string(), image.clone());
-        self.world.pull(&self.store, image).unwrap();
-        self.acknowledged.push((self.disk.steps(), image.clone()));
-    }
-}
-
 fn open_on(
     disk: Arc<dyn Disk>,
-    root: &Path,
+    base: &Path,
     boot_id: &str,
 ) -> Result<Store, lapstrake_store::Error> {
     let place = Place {
-        root,
+        root: &base.join("store"),
         host: &HostId::from_hostname("h"),
         boot_id,
     };
@@ -95,155 +81,53 @@ impl World {
         ))
     }
 
-    /// Runs the workload and then looks at what every cut with every loss leaves.
+    /// Runs the workload, and looks at what every cut leaves.
     pub(crate) fn survives(&self, words: &str, workload: impl FnOnce(&mut Run<'_>)) {
         let base = scratch();
         let disk = Arc::new(CrashDisk::over(base.path()));
-        let on = Arc::clone(&disk);
-        let store = open_on(on, &base.path().join("store"), "one").unwrap();
-        let mut run = Run {
-            world: self,
-            store: Arc::new(store),
-            disk,
-            acknowledged: Vec::new(),
-            tried: BTreeMap::new(),
-        };
+        let store = open_on(Arc::clone(&disk) as _, base.path(), "one").unwrap();
+        let mut run = Run::new(self, store, Arc::clone(&disk));
         workload(&mut run);
-        let cuts = run.disk.cuts();
+        let history = run.history();
+        let cuts = disk.cuts();
         let states = survey(&cuts, |step, left| {
-            let after = After {
-                world: self,
-                root: &left.join("store"),
-            };
-            let kept = run.acknowledged.iter().filter(|(from, _)| *from <= step);
-            after.look(kept.map(|(_, image)| image), &run.tried);
+            After::new(self, &history, step).look(&open(left, "two"));
         });
         eprintln!("{words}: {} cuts, {states} states", cuts.len());
     }
+
+    /// Runs the workload, and cuts some of what each of a few cuts is recovered by.
+    pub(crate) fn survives_twice(&self, words: &str, workload: impl FnOnce(&mut Run<'_>)) {
+        let base = scratch();
+        let disk = Arc::new(CrashDisk::over(base.path()));
+        let store = open_on(Arc::clone(&disk) as _, base.path(), "one").unwrap();
+        let mut run = Run::new(self, store, Arc::clone(&disk));
+        workload(&mut run);
+        let history = run.history();
+        let cuts = disk.cuts();
+        let mut states = 0;
+        for part in 0..CUT_TWICE {
+            let step = (2 * part + 1) * cuts.len() / (2 * CUT_TWICE);
+            let left = scratch();
+            cuts[step].write_to(
+                left.path(),
+                &lapstrake_testkit::disk::Loss::random(u64::try_from(step).unwrap()),
+            );
+            let again = Arc::new(CrashDisk::over(left.path()));
+            let store = open_on(Arc::clone(&again) as _, left.path(), "two").unwrap();
+            let after = After::new(self, &history, step);
+            after.recover(&Arc::new(store));
+            states += survey(&again.cuts(), |_step, left| {
+                After::new(self, &history, step)
+                    .and_recovering()
+                    .look(&open(left, "three"));
+            });
+        }
+        eprintln!("{words}: {CUT_TWICE} cuts twice, {states} states");
+    }
 }
 
-/// A store after a crash.
-struct After<'a> {
-    world: &'a World,
-    root: &'a Path,
-}
-
-#[track_caller]
-fn must<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| panic!("{what}: {error}"))
-}
-
-impl After<'_> {
-    fn open(&self) -> Store {
-        must(
-            "the store opens",
-            open_on(Arc::new(RealDisk), self.root, "two"),
-        )
-    }
-
-    fn look<'i>(
-        &self,
-        acknowledged: impl Iterator<Item = &'i Added>,
-        tried: &BTreeMap<String, Added>,
-    ) {
-        let store = Arc::new(self.open());
-        for image in acknowledged {
-            self.is_whole(&store, image);
-        }
-        // Names that were not acknowledged may be there; what they lead to is right or refused.
-        let images = store.state().images();
-        for record in must("images are listed", images) {
-            let image = &tried[&record.reference];
-            if record.manifest != image.manifest.digest {
-                panic!("a name leads to another image");
-            }
-            drop(self.blob(&store, &record.manifest));
-            if let Some(layers) = self.layers(&store, &record.config) {
-                for id in layers {
-                    drop(self.serve(&store, &id));
-                }
-            }
-        }
-        for image in tried.values() {
-            must("the image is pulled again", self.world.pull(&store, image));
-            self.is_whole(&store, image);
-        }
-        drop(store);
-        let store = self.open();
-        must("the store is swept", store.sweep());
-        must("the trash is emptied", store.empty_trash());
-        for dir in ["content/tmp/h", "content/trash"] {
-            let left: Vec<_> = std::fs::read_dir(self.root.join(dir)).unwrap().collect();
-            if !left.is_empty() {
-                panic!("{dir} is not empty: {left:?}");
-            }
-        }
-    }
-
-    /// The image is there, its layers are proved, and all its bytes are right.
-    fn is_whole(&self, store: &Store, image: &Added) {
-        let name = image.reference.to_string();
-        let record = must("the image is looked up", store.state().image(&name));
-        let Some(record) = record else {
-            panic!("an image is lost");
-        };
-        must("the manifest is there", self.blob(store, &record.manifest));
-        let Some(layers) = self.layers(store, &record.config) else {
-            panic!("a config is lost");
-        };
-        for id in layers {
-            let record = store.state().layer(&id);
-            match record {
-                Ok(Some(layer)) if layer.state == LayerState::Proved => {}
-                other => panic!("a layer is not proved: {other:?}"),
-            }
-            must("the layer is served", self.serve(store, &id));
-        }
-    }
-
-    fn blob(&self, store: &Store, digest: &Digest) -> Result<Vec<u8>, lapstrake_store::Error> {
-        store.content.read_blob(digest, MAX_BLOB)
-    }
-
-    fn layers(&self, store: &Store, config: &Digest) -> Option<Vec<DiffId>> {
-        let raw = self.blob(store, config).ok()?;
-        let config = lapstrake_oci::Parsed::<lapstrake_oci::Config>::config(raw);
-        let config = must("a config is one", config);
-        Some(config.value().rootfs.diff_ids.clone())
-    }
-
-    /// Does with a layer what is done before a mount. What is then served must be right.
-    fn serve(&self, store: &Store, id: &DiffId) -> Result<(), Error> {
-        let record = store.state().layer(id)?;
-        let Some(record) = record else {
-            return Ok(());
-        };
-        if record.state == LayerState::Doubtful {
-            settle_layer(store, id)?;
-        }
-        index::ensure(store, &record)?;
-        self.is_right(store, &record);
-        Ok(())
-    }
-
-    fn is_right(&self, store: &Store, record: &LayerRecord) {
-        let id = &record.diff_id;
-        let files = store.content.layer_files(id);
-        let open = |path: &Path| must("a file of a layer opens", File::open(path));
-        let length = open(&files.data).metadata().unwrap().len();
-        if length != record.data_len {
-            panic!("data of {length} bytes is served");
-        }
-        let view = TarView::new(open(&files.skeleton), open(&files.data));
-        let mut tar = Vec::new();
-        let read = must("a skeleton is one", view).read_to_end(&mut tar);
-        must("a layer is read", read);
-        if id.0.algorithm().digest(&tar) != id.0 {
-            panic!("a wrong layer is served");
-        }
-        let stamped = store.indexes.is_intact(id, &record.index);
-        if !must("an index is read", stamped) {
-            panic!("an index differs from its record");
-        }
-    }
+fn open(base: &Path, boot_id: &str) -> Arc<Store> {
+    let store = open_on(Arc::new(RealDisk), base, boot_id);
+    Arc::new(store.unwrap_or_else(|error| panic!("the store does not open: {error}")))
 }
