@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use lapstrake_engine::{ImageName, Platform, Reference};
 
 use crate::filter::Filter;
+use crate::network::Network;
 
 /// Stores container images as data, skeleton and index, and mounts them without unpacking.
 ///
@@ -178,9 +179,8 @@ pub(crate) struct Checking {
     /// Read at most so many bytes a second, such as 100M.
     #[arg(long, value_name = "BYTES/S", value_parser = crate::check::parse_bytes)]
     pub(crate) rate: Option<u64>,
-    /// Speak plain HTTP with this registry (HOST or HOST:PORT) when repairing.
-    #[arg(long, value_name = "REGISTRY")]
-    pub(crate) plain_http: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: Network,
 }
 
 #[derive(Debug, clap::Args)]
@@ -227,9 +227,8 @@ pub(crate) struct Pulling {
     /// Which image of an index, as OS/ARCH or OS/ARCH/VARIANT (default: this machine's).
     #[arg(long)]
     pub(crate) platform: Option<Platform>,
-    /// Speak plain HTTP with this registry (HOST or HOST:PORT); with this machine it is spoken anyway.
-    #[arg(long, value_name = "REGISTRY")]
-    pub(crate) plain_http: Vec<String>,
+    #[command(flatten)]
+    pub(crate) network: Network,
     /// Layers to fetch at a time.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) parallel: u16,

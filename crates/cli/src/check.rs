@@ -64,7 +64,7 @@ fn look(
     }
     let runtime = runtime()?;
     let fetcher = Fetcher {
-        client: client(&how.plain_http)?,
+        client: client(&how.network)?,
         runtime: runtime.handle().clone(),
         limits: Limits::DEFAULT,
     };

@@ -4,6 +4,7 @@
 mod arguments;
 mod check;
 mod filter;
+mod network;
 mod progress;
 mod render;
 mod storage;

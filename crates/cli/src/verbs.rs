@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, Doing, Engine, Error, IfUsed, Limits, Opening, Patience,
-    PlainHttp, Platform, Prune, PullOptions, Reference, RunOptions, Surroundings, Which,
+    Access, Client, Doing, Engine, Error, IfUsed, Limits, Opening, Patience, Platform, Prune,
+    PullOptions, Reference, RunOptions, Surroundings, Which,
 };
 use serde_json::json;
 
 use crate::arguments::{Arguments, Pulling, Verb};
 use crate::filter::Filter;
+use crate::network::{self, Network};
 use crate::progress::Progress;
 use crate::{check, render, storage, surroundings, writable};
 
@@ -178,11 +179,9 @@ pub(crate) fn own(around: &Surroundings, at_most: Duration) -> std::result::Resu
     Engine::open(around, Opening::Own(Some(patience)))
 }
 
-/// A client that speaks plain HTTP with these registries.
-pub(crate) fn client(plain_http: &[String]) -> Result<Client> {
-    let mut options = ClientOptions::of(concat!("lapstrake/", env!("CARGO_PKG_VERSION")));
-    options.plain_http = PlainHttp::LoopbackAnd(plain_http.to_vec());
-    Ok(Client::new(options).map_err(Error::from)?)
+/// A client that reaches registries so.
+pub(crate) fn client(network: &Network) -> Result<Client> {
+    Ok(network::client(network).map_err(Error::from)?)
 }
 
 /// Where clients run.
@@ -194,7 +193,7 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn pull(engine: &Engine, reference: &Reference, how: &Pulling, json: bool) -> Result<()> {
-    let client = client(&how.plain_http)?;
+    let client = client(&how.network)?;
     let options = PullOptions {
         platform: how.platform.clone().unwrap_or_else(Platform::host),
         parallel: usize::from(how.parallel),

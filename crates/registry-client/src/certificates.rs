@@ -31,7 +31,8 @@ impl Certificates {
         Self::default()
     }
 
-    /// Also what these directories have for a host. A directory need not exist.
+    /// Also what the first of these directories that has anything for a host has for it. A directory
+    /// need not exist.
     pub fn below(directories: Vec<PathBuf>) -> Self {
         Self { directories }
     }
@@ -42,15 +43,18 @@ impl Certificates {
         if host.is_empty() || host.starts_with('.') || host.contains('/') {
             return Ok(None);
         }
-        let mut found = HostCertificates::default();
-        let mut is_any = false;
         for directory in &self.directories {
             let directory = directory.join(host);
+            let mut found = HostCertificates::default();
+            let mut is_any = false;
             for file in files(&directory)? {
                 is_any |= found.take(&file)?;
             }
+            if is_any {
+                return Ok(Some(found));
+            }
         }
-        Ok(is_any.then_some(found))
+        Ok(None)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Blobs from a registry that breaks off, lies and sends elsewhere.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod shared;
 
 use lapstrake_oci::Descriptor;
-use lapstrake_registry_client::{Class, Error};
+use lapstrake_registry_client::{Class, Client, Error, Fetching, Options};
 use lapstrake_testkit::registry::{Access, Fault, Registry};
+use proptest::prelude::*;
 
 const LENGTH: usize = 300_000;
 
@@ -93,6 +95,108 @@ async fn a_server_that_is_out_of_order_for_a_while_is_asked_again() {
     let faults = [Fault::Status(503), Fault::CutAfter(5), Fault::Status(429)];
     let ranges = [None, None, Some("bytes=5-"), Some("bytes=5-")];
     arrives(&faults, &ranges).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_when_it_says() {
+    let start = std::time::Instant::now();
+    let busy = Fault::RetryAfter(429, "1".to_owned());
+    arrives(&[busy], &[None, None]).await;
+    assert!(start.elapsed().as_secs() >= 1);
+    let busy = Fault::RetryAfter(429, "3600".to_owned());
+    let error = fails(&[busy], Class::Unavailable, 1).await;
+    assert!(error.to_string().contains("in 3600 s"), "{error}");
+}
+
+/// The blob in parts of this length, whatever the faults.
+async fn arrives_in_parts(part_bytes: u64, from: u64, faults: &[Fault]) -> Vec<Option<String>> {
+    let blob = Blob::with(faults);
+    let mut options = Options::of("lapstrake-test");
+    options.fetching = Fetching::Parts {
+        parts: 3,
+        part_bytes,
+    };
+    let client = Client::new(options).unwrap();
+    let repo = blob.registry.repo("a");
+    let mut stream = client.blob_after(&repo, &blob.blob, from).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next_chunk().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    let from = usize::try_from(from).unwrap();
+    assert!(
+        bytes == blob.bytes[from..],
+        "{part_bytes} {faults:?}: other bytes"
+    );
+    let mut ranges = blob.ranges();
+    ranges.sort();
+    ranges
+}
+
+#[tokio::test]
+async fn a_large_blob_in_parts() {
+    let ranges = arrives_in_parts(100_000, 0, &[]).await;
+    let expected = ["bytes=0-99999", "bytes=100000-199999", "bytes=200000-"];
+    assert_eq!(ranges, expected.map(|range| Some(range.to_owned())));
+    assert_eq!(arrives_in_parts(7_000, 12_345, &[]).await.len(), 42);
+    assert_eq!(arrives_in_parts(LENGTH as u64, 0, &[]).await, [None]);
+}
+
+#[tokio::test]
+async fn a_large_blob_in_parts_with_faults() {
+    // Which part meets which fault is a matter of chance; all come right in the end.
+    let faults = [
+        Fault::CutAfter(1_000),
+        Fault::Status(503),
+        Fault::WrongRange(5),
+        Fault::CutAfter(0),
+    ];
+    arrives_in_parts(50_000, 0, &faults).await;
+    // A server that ignores ranges is asked once, and then for nothing more than what it sends.
+    let ranges = arrives_in_parts(50_000, 0, &[Fault::IgnoreRange]).await;
+    assert_eq!(ranges, [Some("bytes=0-49999".to_owned())]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn all_comes_right_or_ends_with_an_error_after_right_bytes(
+        faults in prop::collection::vec(fault(), 0..6),
+        parts in prop::option::of(20_000_u64..200_000),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let blob = Blob::with(&faults);
+            let mut options = Options::of("lapstrake-test");
+            if let Some(part_bytes) = parts {
+                options.fetching = Fetching::Parts { parts: 3, part_bytes };
+            }
+            let client = Client::new(options).unwrap();
+            let repo = blob.registry.repo("a");
+            let (bytes, error) = shared::read(&client, &repo, &blob.blob).await;
+            assert!(blob.bytes.starts_with(&bytes), "{faults:?}: other bytes");
+            assert_eq!(error.is_none(), bytes.len() == LENGTH, "{faults:?}: {error:?}");
+        });
+    }
+}
+
+/// Any fault that does not take long and cannot be told only by the digest.
+fn fault() -> impl Strategy<Value = Fault> {
+    let at = 0_usize..LENGTH;
+    prop_oneof![
+        Just(Fault::None),
+        at.clone().prop_map(Fault::CutAfter),
+        at.clone().prop_map(Fault::ShortBody),
+        Just(Fault::IgnoreRange),
+        at.prop_map(Fault::IgnoreRangeAndCutAfter),
+        (1_usize..1000).prop_map(Fault::WrongRange),
+        Just(Fault::Status(503)),
+        Just(Fault::Status(404)),
+        Just(Fault::RetryAfter(429, "0".to_owned())),
+    ]
 }
 
 #[tokio::test]

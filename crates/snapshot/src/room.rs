@@ -125,12 +125,7 @@ impl Rooms {
         self.make(&stage, backing, limit)?;
         self.shelf.publish(&stage.room(), id)?;
         publish::sync_dir(self.shelf.rooms()).map_err(io("sync", self.shelf.rooms()))?;
-        let mounted = self.mount(id);
-        if mounted.is_err() {
-            // The failure is what to tell.
-            drop(self.remove(id));
-        }
-        mounted
+        self.mount(id)
     }
 
     /// Makes the directory of a room ready, which it may be already, and says which it is.
