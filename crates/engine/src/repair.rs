@@ -31,6 +31,7 @@ pub fn repair(
 ) -> Result<CheckReport> {
     let Patience { at_most, tell: say } = patience;
     let foundations = store_check::foundations(&around.root)?;
+    let mut mendings = Vec::new();
     if !foundations.is_empty() {
         let host = HostId::from_hostname(&around.hostname);
         let place = Place {
@@ -42,31 +43,25 @@ pub fn repair(
             at_most,
             tell: &mut *say,
         };
-        store_check::mend_foundations(place, Some(patience), &foundations)?;
+        mendings = store_check::mend_foundations(place, Some(patience), &foundations)?;
     }
     let patience = Patience { at_most, tell: say };
     let engine = Engine::open(around, Opening::Own(Some(patience)))?;
     let mut report = engine.repair(fetcher, options, tell)?;
-    let mended = foundations.iter().map(|finding| {
-        let how = match finding.part {
-            Part::Database(_) => {
-                "it was made anew, and the old one is kept beside it; layers have records again, \
-                 but the names of images, where their layers came from, and writable layers are lost: \
-                 pull the images again, which fetches no layer that is here"
-            }
-            _ => "it was written anew, and the old one is kept beside it",
-        };
+    for mending in &mendings {
+        // What is lost with a database stays lost.
+        let lost = foundations.iter();
+        let lost = lost.filter(|it| it.part == mending.part && !mending.is_exact);
+        report.left.extend(lost.cloned());
+    }
+    let mended = mendings.into_iter().map(|mending| {
         let mended = Mended {
-            done: vec![how.to_owned()],
+            done: vec![format!("{}; the old one is kept beside it", mending.done)],
             ..Mended::default()
         };
-        (finding.part.clone(), mended)
+        (mending.part, mended)
     });
     report.repairs.splice(0..0, mended);
-    // What is lost with the database stays lost.
-    let lost = foundations.iter();
-    let lost = lost.filter(|finding| matches!(finding.part, Part::Database(_)));
-    report.left.extend(lost.cloned());
     report.findings.extend(foundations);
     report.findings.sort();
     report.left.sort();

@@ -12,6 +12,7 @@
 mod facts;
 mod foundations;
 mod plan;
+mod salvage;
 
 use std::fmt;
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use lapstrake_oci::{DiffId, Digest};
 
 pub use facts::{Facts, FileFacts, FoundLayer};
-pub use foundations::{foundations, mend_foundations};
+pub use foundations::{Mending, foundations, mend_foundations};
 pub use plan::{Wanted, plan};
 
 /// Something in a store that can be wrong.

@@ -37,6 +37,9 @@ pub enum Error {
     /// A blob on disk no longer hashes to its name.
     #[error("blob {0} is damaged on disk: pull its image again")]
     Damaged(Digest),
+    /// The state database is not what it was when the store was closed, and nobody wrote to it.
+    #[error("{} is damaged on disk: lapstrake check --repair", .0.display())]
+    DamagedDatabase(PathBuf),
     /// Another process owns the store.
     #[error(
         "the store at {} is in use by {}: only commands that read can run beside it",
@@ -112,9 +115,10 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Missing(_) | Self::NoStore(_) => Class::NotFound,
-            Self::Mismatch { .. } | Self::LayerMismatch { .. } | Self::Damaged(_) => {
-                Class::DataLoss
-            }
+            Self::Mismatch { .. }
+            | Self::LayerMismatch { .. }
+            | Self::Damaged(_)
+            | Self::DamagedDatabase(_) => Class::DataLoss,
             Self::Format { .. } | Self::InUse { .. } | Self::Unlinked(_) => {
                 Class::FailedPrecondition
             }

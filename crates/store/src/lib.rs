@@ -44,6 +44,7 @@ mod object;
 mod owner;
 mod prover;
 mod publish;
+mod seal;
 mod shared;
 mod stage;
 mod state;
@@ -182,7 +183,11 @@ impl Store {
         format::ensure(&*disk, &state_dir, "lapstrake-state")?;
         let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
         let indexes = Indexes::open(Arc::clone(&disk), &state_dir)?;
-        let mut state = State::open(Arc::clone(&disk), &state_dir.join("state.db"), boot_id)?;
+        let database = state_dir.join("state.db");
+        if seal::compare(&database).is_ok_and(|bytes| bytes == seal::Bytes::Damaged) {
+            return Err(Error::DamagedDatabase(database));
+        }
+        let mut state = State::open(Arc::clone(&disk), &database, boot_id)?;
         if state.is_new() && !content.objects()?.is_empty() {
             state.keep_strays(true)?;
         }
@@ -358,6 +363,7 @@ impl Drop for Store {
         if let Some(owner) = &self.owner
             && self.janitor.is_done()
         {
+            self.state().seal();
             owner.is_orderly();
         }
     }

@@ -21,6 +21,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::disk::{Commit, Disk, ReadOnlyDisk};
 use crate::error::{Error, Result, io_error};
+use crate::seal;
 
 pub use edge::{Lineage, Parent};
 pub use image::ImageRecord;
@@ -76,6 +77,32 @@ impl State {
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
             is_new: false,
+        })
+    }
+
+    /// Brings all commits from the log into the database and seals it, unless somebody reads it. What
+    /// fails leaves it without a seal, which is no harm.
+    pub(crate) fn seal(&mut self) {
+        let checkpoint = || -> rusqlite::Result<bool> {
+            self.db.busy_timeout(Duration::ZERO)?;
+            self.db
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                    Ok(row.get::<_, i64>(0)? == 0)
+                })
+        };
+        if checkpoint().unwrap_or(false) {
+            drop(seal::seal(&*self.disk, &self.path));
+        }
+    }
+
+    /// Has the connection to itself, for whoever makes the whole database.
+    pub(crate) fn take_over<T>(
+        &mut self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        change(&self.db).map_err(|source| Error::Database {
+            action: "take over another one",
+            source,
         })
     }
 

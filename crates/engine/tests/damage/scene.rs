@@ -1,9 +1,9 @@
 //! A store with two images in it, as it was before anything happened to it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lapstrake_engine::{
     CheckReport, Client, ClientOptions, DeepOptions, Depth, Engine, Error, Fetcher, Limits,
@@ -13,6 +13,8 @@ use lapstrake_store::{HostId, ImageRecord, LayerRecord, Source, Store};
 use lapstrake_testkit::registry::{Access, Layer, Registry};
 use lapstrake_testkit::tar::Tar;
 
+const DATABASE: &str = "state/state.db";
+
 pub(crate) struct Scene {
     dir: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
@@ -20,6 +22,8 @@ pub(crate) struct Scene {
     _registry: Registry,
     /// Every file of the store, by its path in it.
     before: BTreeMap<String, Vec<u8>>,
+    /// When the database was changed last: bits that rot don't change that.
+    changed: SystemTime,
     records: Records,
 }
 
@@ -73,6 +77,7 @@ impl Scene {
             runtime: tokio::runtime::Runtime::new().unwrap(),
             _registry: registry,
             before: BTreeMap::new(),
+            changed: SystemTime::UNIX_EPOCH,
             records: Records {
                 images: Vec::new(),
                 layers: Vec::new(),
@@ -81,6 +86,8 @@ impl Scene {
         scene.pull();
         scene.records = scene.records();
         scene.before = read_tree(scene.root());
+        let database = fs::metadata(scene.root().join(DATABASE)).unwrap();
+        scene.changed = database.modified().unwrap();
         scene
     }
 
@@ -115,14 +122,19 @@ impl Scene {
         }
     }
 
+    /// Lets the database look as if nobody had written to it.
+    pub(crate) fn hide_the_hand(&self) {
+        if let Ok(database) = File::options().write(true).open(self.root().join(DATABASE)) {
+            let times = FileTimes::new().set_modified(self.changed);
+            database.set_times(times).unwrap();
+        }
+    }
+
     /// Files that may be harmed, and their lengths.
     pub(crate) fn files(&self) -> Vec<(String, usize)> {
         let files = self.before.iter();
         files
-            .filter(|(path, bytes)| {
-                let is_left_out = path.ends_with("owner") || path.ends_with("state.db");
-                !bytes.is_empty() && !is_left_out
-            })
+            .filter(|(path, bytes)| !bytes.is_empty() && !path.ends_with("owner"))
             .map(|(path, bytes)| (path.clone(), bytes.len()))
             .collect()
     }
@@ -140,6 +152,7 @@ impl Scene {
                 fs::write(path, bytes).unwrap();
             }
         }
+        self.hide_the_hand();
         for dir in ["content/quarantine", "content/trash"] {
             drop(fs::remove_dir_all(self.root().join(dir)));
         }

@@ -3,19 +3,20 @@
 //! With these damaged a store can't be opened, so they are looked at, and mended, without opening it.
 //! What is replaced is kept beside, under a name that ends in `.damaged-…`.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
-
+use super::salvage::{self, Rows};
 use super::{Fault, Finding, Part};
 use crate::Place;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result, io_error};
 use crate::format;
 use crate::owner::{Owner, Patience};
+use crate::seal::{self, Bytes};
 use crate::stage::unique_name;
+use crate::state::State;
 
 const DIRECTORIES: [(&str, &str); 2] = [
     ("content", "lapstrake-content"),
@@ -44,13 +45,26 @@ pub fn foundations(root: &Path) -> Result<Vec<Finding>> {
     }
     let path = database(root);
     if let Some(fault) = database_fault(&path) {
-        findings.push(Finding::new(Part::Database(path), fault));
+        findings.push(Finding::new(Part::Database(path.clone()), fault));
     }
+    findings.extend(seal_findings(&path));
     Ok(findings)
 }
 
-/// Puts new foundations in the place of damaged ones. The new database is empty: records have to be
-/// made again from content, and names are lost.
+/// How a part of the foundations was mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mending {
+    /// Which part.
+    pub part: Part,
+    /// What was done.
+    pub done: String,
+    /// Whether nothing was lost.
+    pub is_exact: bool,
+}
+
+/// Puts sound foundations in the place of damaged ones. A database comes back from the copy that was
+/// kept when it was last closed, if that is known to be what it was; else with those of its rows that
+/// can be read.
 ///
 /// # Errors
 /// If the store has another owner, or the file system refuses.
@@ -58,39 +72,108 @@ pub fn mend_foundations(
     place: Place<'_>,
     patience: Option<Patience<'_>>,
     findings: &[Finding],
-) -> Result<()> {
+) -> Result<Vec<Mending>> {
     let state_dir = place.root.join("state");
     let disk = RealDisk;
     crate::disk::make_dirs_synced(&disk, &state_dir)?;
     let _owner = Owner::become_one(place.root, &state_dir, place.boot_id, patience)?;
-    for finding in findings {
-        match &finding.part {
-            Part::Format(path) => set_aside(&disk, path)?,
+    let db = database(place.root);
+    let mut mendings = Vec::new();
+    // The copy and its seal are of use only as long as they are there.
+    let (first, last): (Vec<_>, Vec<_>) = findings
+        .iter()
+        .partition(|finding| finding.part == Part::Database(db.clone()));
+    for finding in first.into_iter().chain(last) {
+        let (done, is_exact) = match &finding.part {
+            Part::Database(path) if *path == db => mend_database(&disk, place, path)?,
             Part::Database(path) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let mut file = path.clone().into_os_string();
-                    file.push(suffix);
-                    set_aside(&disk, Path::new(&file))?;
+                let removed = disk.remove_file(path);
+                if let Err(error) = removed
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(io_error("remove", path)(error));
                 }
+                ("it is made again when the store is closed".to_owned(), true)
             }
-            _ => {}
-        }
+            Part::Format(path) => {
+                set_aside(&disk, path)?;
+                ("it was written anew".to_owned(), true)
+            }
+            _ => continue,
+        };
+        let part = finding.part.clone();
+        mendings.push(Mending {
+            part,
+            done,
+            is_exact,
+        });
     }
     for (dir, name) in DIRECTORIES {
         let dir = place.root.join(dir);
         crate::disk::make_dirs_synced(&disk, &dir)?;
         format::ensure(&disk, &dir, name)?;
     }
-    Ok(())
+    Ok(mendings)
 }
 
-/// Moves a file to a name of its own beside it.
-fn set_aside(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let mut aside = path.to_owned().into_os_string();
-    aside.push(format!(".damaged-{}", unique_name()));
-    match disk.rename_new(path, Path::new(&aside)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+fn mend_database(disk: &RealDisk, place: Place<'_>, db: &Path) -> Result<(String, bool)> {
+    let seal = seal::read(db).unwrap_or(None);
+    let is_gone = !db.exists();
+    let copy_is_it = seal.as_ref().is_some_and(|seal| {
+        seal.has_copy(db).unwrap_or(false) && (is_gone || seal.is_of(db).unwrap_or(false))
+    });
+    let aside = set_aside(disk, db)?;
+    for log in ["-wal", "-shm"] {
+        let mut path = db.to_owned().into_os_string();
+        path.push(log);
+        set_aside(disk, Path::new(&path))?;
+    }
+    if copy_is_it {
+        let step = || -> io::Result<()> {
+            let new = db.with_added_extension(unique_name());
+            let mut file = disk.create(&new)?;
+            io::copy(&mut std::fs::File::open(seal::kept(db))?, &mut file)?;
+            disk.sync_file(&file)?;
+            disk.replace(&new, db)?;
+            disk.sync_dir(db.parent().unwrap_or(Path::new("/")))
+        };
+        step().map_err(io_error("restore", db))?;
+        let done = "it is again what it was when the store was last closed".to_owned();
+        return Ok((done, true));
+    }
+    let mut state = State::open(Arc::new(*disk), db, place.boot_id)?;
+    let rows = match &aside {
+        Some(old) => state.salvage(old)?,
+        None => Rows { good: 0, bad: 0 },
+    };
+    // Content without a record may be what a lost record spoke of.
+    state.keep_strays(true)?;
+    let Rows { good, bad } = rows;
+    let done = format!(
+        "it was made anew with the {good} rows of the old one that can be read ({bad} can't, and more \
+         may be missing): layers get records again, but names of images, where their layers came from \
+         and writable layers may be lost or wrong; pulling an image again fetches no layer that is here"
+    );
+    Ok((done, false))
+}
+
+impl State {
+    /// Takes over what can be read of another database.
+    fn salvage(&mut self, from: &Path) -> Result<Rows> {
+        let none = Rows { good: 0, bad: 1 };
+        let Ok(old) = salvage::open(from) else {
+            return Ok(none);
+        };
+        self.take_over(|new| salvage::copy(&old, new))
+    }
+}
+
+/// Moves a file to a name of its own beside it; that name, if it was there.
+fn set_aside(disk: &dyn Disk, path: &Path) -> Result<Option<PathBuf>> {
+    let aside = path.with_added_extension(format!("damaged-{}", unique_name()));
+    match disk.rename_new(path, &aside) {
+        Ok(_) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("move aside", path)(error)),
     }
 }
@@ -107,24 +190,58 @@ fn unreadable(error: &io::Error) -> Fault {
 }
 
 fn database_fault(path: &Path) -> Option<Fault> {
-    if let Err(error) = File::open(path) {
-        return Some(unreadable(&error));
+    match std::fs::metadata(path) {
+        Err(error) => return Some(unreadable(&error)),
+        // It has nothing yet, as after a crash at its very beginning.
+        Ok(metadata) if metadata.len() == 0 => {
+            return Some(Fault::Damaged("it is empty".to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match seal::compare(path) {
+        Ok(Bytes::Damaged) => {
+            let why = "its bytes are not those with which it was closed".to_owned();
+            return Some(Fault::Damaged(why));
+        }
+        Ok(Bytes::Sealed) => return None,
+        Ok(Bytes::Unknown) => {}
+        Err(error) => return Some(Fault::Unreadable(error.to_string())),
     }
     match integrity(path) {
-        Ok(said) if said == "ok" => None,
-        Ok(said) => Some(Fault::Damaged(said)),
+        Ok(None) => None,
+        Ok(Some(why)) => Some(Fault::Damaged(why)),
         Err(error) => Some(Fault::Damaged(error.to_string())),
     }
 }
 
-/// What SQLite says of the whole file.
-fn integrity(path: &Path) -> rusqlite::Result<String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(std::time::Duration::from_secs(30))?;
+/// What SQLite says of the whole file, and what its rows say.
+fn integrity(path: &Path) -> rusqlite::Result<Option<String>> {
+    let db = salvage::open(path)?;
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
-        return Ok("it has no tables".to_owned());
+        return Ok(Some("it has no tables".to_owned()));
     }
-    db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+    let said: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if said != "ok" {
+        return Ok(Some(said));
+    }
+    let Rows { bad, .. } = salvage::look(&db)?;
+    Ok((bad > 0).then(|| format!("{bad} of its rows cannot be what was written")))
+}
+
+/// A copy that is damaged is of no use when it is needed.
+fn seal_findings(db: &Path) -> Option<Finding> {
+    let damaged = |path: PathBuf, why: &str| {
+        let fault = Fault::Damaged(why.to_owned());
+        Some(Finding::new(Part::Database(path), fault))
+    };
+    match seal::read(db) {
+        Ok(None) => None,
+        Err(error) => damaged(seal::path(db), &error.to_string()),
+        Ok(Some(seal)) => match seal.has_copy(db) {
+            Ok(true) => None,
+            Ok(false) => damaged(seal::kept(db), "it is not the copy that its seal speaks of"),
+            Err(error) => damaged(seal::kept(db), &error.to_string()),
+        },
+    }
 }
