@@ -178,8 +178,10 @@ fn older_kernel(release: &str) {
     let contract = std::env::current_exe().unwrap();
     // The guest sees the host's files at their paths until the disk covers /var/tmp.
     let script = "cp \"$0\" /tmp/contract && cp \"$1\" /tmp/stacks && cp \"$2\" /tmp/keeper && \
+         cp \"$3\" /tmp/choose && \
          mkfs.ext4 -q /dev/vda && mount /dev/vda /var/tmp && \
          /tmp/contract privileged_ --test-threads 2 --skip 500_layers && \
+         /tmp/choose privileged_ --test-threads 1 --nocapture && \
          /tmp/keeper privileged_ --test-threads 1 && \
          exec /tmp/stacks privileged_ --test-threads 1 --skip at_once";
     let status = std::process::Command::new(vm_run)
@@ -190,6 +192,7 @@ fn older_kernel(release: &str) {
             &contract,
             &beside(&contract, "stacks-"),
             &beside(&contract, "keeper-"),
+            &beside(&contract, "choose-"),
         ])
         .status()
         .unwrap();

@@ -125,7 +125,12 @@ impl Rooms {
         self.make(&stage, backing, limit)?;
         self.shelf.publish(&stage.room(), id)?;
         publish::sync_dir(self.shelf.rooms()).map_err(io("sync", self.shelf.rooms()))?;
-        self.mount(id)
+        let mounted = self.mount(id);
+        if mounted.is_err() {
+            // The failure is what to tell.
+            drop(self.remove(id));
+        }
+        mounted
     }
 
     /// Makes the directory of a room ready, which it may be already, and says which it is.

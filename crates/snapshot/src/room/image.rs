@@ -37,6 +37,8 @@ use std::path::{Path, PathBuf};
 use lapstrake_sys::ext4;
 use lapstrake_sys::loopdev::LoopDevice;
 use lapstrake_sys::mount::{Context, Restrictions};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::error::io;
 use super::{Counted, Error, Limit, Result, Usage};
@@ -74,7 +76,11 @@ pub(super) fn was_made_for(path: &Path, limit: Limit, reserve: Reserve) -> Resul
 pub(super) fn mount(seats: &Seats, room: &Path, name: &str) -> Result<PathBuf> {
     let seat = seats.make(name)?;
     if seats.is_taken(name)? {
-        return Ok(seat);
+        // One that can be written no more is mended by mounting it again, if nobody looks into it.
+        if !is_dead(&seat)? || !seats.clear_if_idle(name)? {
+            return Ok(seat);
+        }
+        seats.make(name)?;
     }
     let image = room.join(FILE);
     let record = Record::read(room)?;
@@ -109,6 +115,17 @@ pub(super) fn mount(seats: &Seats, room: &Path, name: &str) -> Result<PathBuf> {
     drop(std::fs::remove_dir(seat.join("lost+found")));
     refresh(room, &seat, &device)?;
     Ok(seat)
+}
+
+/// Whether the file system at `seat` gave up: its journal could not be written.
+fn is_dead(seat: &Path) -> Result<bool> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(seat, flags, Mode::RUSR) {
+        Err(Errno::ROFS | Errno::IO | Errno::SHUTDOWN) => Ok(true),
+        // A full one is alive.
+        Ok(_) | Err(Errno::NOSPC) => Ok(false),
+        Err(errno) => Err(io("make a file in", seat)(errno)),
+    }
 }
 
 /// Brings the record up to the size that the file system has, which a resize that was cut short may

@@ -83,6 +83,24 @@ fn privileged_room_in_an_image_survives_a_full_disk_below() {
     run(&["e2fsck", "-f", "-n", text(&image)]);
 }
 
+/// A file system that gave up is mounted again as soon as nobody uses it.
+#[test]
+fn privileged_room_in_an_image_that_gave_up_comes_back() {
+    if !privileged("privileged_room_in_an_image_that_gave_up_comes_back") {
+        return;
+    }
+    let scene = Scene::new(Some(Backing::Image));
+    let rooms = scene.open();
+    let id = id("stopped");
+    let room = rooms.create(&id, bytes(16 * MIB)).unwrap();
+    write_up_to(&room.dir.join("kept"), MIB).unwrap();
+    run(&["xfs_io", "-x", "-c", "shutdown -f", text(&room.dir)]);
+    File::create(room.dir.join("refused")).unwrap_err();
+    assert_eq!(rooms.mount(&id).unwrap(), room);
+    assert_eq!(fs::metadata(room.dir.join("kept")).unwrap().len(), MIB);
+    write_up_to(&room.dir.join("new"), MIB).unwrap();
+}
+
 /// With everything set aside, the disk below may be as full as it likes.
 #[test]
 fn privileged_room_in_an_image_can_have_its_space_for_itself() {
