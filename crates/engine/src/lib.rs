@@ -41,7 +41,7 @@ pub use lapstrake_registry_client::{
     AuthFile, Certificates, Client, Credential, Credentials, Error as ClientError, Mirror,
     Options as ClientOptions, PlainHttp, Proxies,
 };
-pub use lapstrake_snapshot::room::{Limit as RoomLimit, Usage};
+pub use lapstrake_snapshot::room::{Limit as RoomLimit, Report as RoomReport, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};

@@ -12,6 +12,7 @@ use lapstrake_drivers::choose::{self, Choice, DriverName, Facts, Paths};
 use lapstrake_drivers::options::Options;
 use lapstrake_drivers::vfs::Xattrs;
 use lapstrake_oci::DiffId;
+use lapstrake_snapshot::room::{self, Backing, Report};
 use lapstrake_snapshot::{CopyUp, Driver, Place};
 
 use crate::Engine;
@@ -41,6 +42,8 @@ pub struct StorageInfo {
     pub choice: Choice,
     /// What `docker info` lists of a driver: names and values.
     pub status: Vec<(String, String)>,
+    /// How writable layers are limited here, and why so.
+    pub limits: Report,
     /// Options that have no effect.
     pub without_effect: Vec<String>,
     /// How many images there are.
@@ -90,9 +93,13 @@ impl Engine {
         let choice = choose::choose(request.driver, &facts)?;
         remember(&self.works_path(), &choice)?;
         let driver = self.open_driver(choice.driver)?;
+        let limits = room::report(&self.root().join("state"))?;
         let filesystem = ("Backing Filesystem".to_owned(), facts.state.kind);
+        let limited = limits.limited.map_or("not possible", Backing::name);
+        let limited = ("Limits of Writable Layers".to_owned(), limited.to_owned());
         Ok(StorageInfo {
-            status: [vec![filesystem], driver.status()].concat(),
+            status: [vec![filesystem], driver.status(), vec![limited]].concat(),
+            limits,
             without_effect: request.options.without_effect(choice.driver),
             images: self.store.state().images()?.len(),
             layers_in_use: self.run.in_use()?.len(),

@@ -9,7 +9,7 @@
 //! A room tells by itself how it was made, so that rooms of several kinds stand side by side and
 //! there is no list of them to lose. Kinds, from the cheapest: a project with a quota; a btrfs
 //! subvolume with a quota group; a directory, if there is no limit; an ext4 image. Which are
-//! possible is found out when the rooms are opened ([`Report`]).
+//! possible is found out when the rooms are opened, and told by [`report`].
 //!
 //! A full room is `ENOSPC` or `EDQUOT` for whoever writes in it, and nothing to anyone else.
 //!
@@ -96,11 +96,6 @@ impl Rooms {
         }
         opened.sweep_seats()?;
         Ok(opened)
-    }
-
-    /// How rooms are made here, and why.
-    pub fn report(&self) -> Report {
-        self.facts.report()
     }
 
     /// Names of all rooms.
@@ -369,6 +364,11 @@ impl Rooms {
         };
         path.exists()
     }
+}
+
+/// How rooms on the file system of `dir` are made, and why so.
+pub fn report(dir: &Path) -> Result<Report> {
+    Ok(Facts::look(dir)?.report())
 }
 
 /// As [`Rooms::guard`], for a process that has no other use of the rooms.
