@@ -9,7 +9,7 @@
 //! Content is mounted as it is, so there is nothing to realise, and nothing to forget.
 //!
 //! The steps: [`Survey`] opens and measures the files, [`Facts::probe`] asks the kernel what it
-//! can do with them, and [`plan`] decides (it is pure).
+//! can do with them, and [`plan()`] decides (it is pure).
 
 mod facts;
 mod plan;
