@@ -1,6 +1,7 @@
 //! The measures, by name.
 
 mod cache;
+mod check;
 mod commit;
 mod copy_up;
 mod limited;
@@ -96,6 +97,11 @@ pub const ALL: &[Measure] = &[
         name: "remove",
         about: "removing a writable layer of 50,000 files until its space is back",
         run: remove::run,
+    },
+    Measure {
+        name: "check",
+        about: "every digest of the science image, beside sha256sum of the same files",
+        run: check::run,
     },
 ];
 
