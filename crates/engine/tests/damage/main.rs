@@ -4,12 +4,15 @@
 #![expect(clippy::disallowed_methods, reason = "nothing here has to last")]
 
 mod harm;
+mod mounted;
 mod scene;
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use harm::Harm;
-use lapstrake_engine::{CheckReport, Part, Verdict};
+use lapstrake_engine::{CheckReport, Mended, Part, Verdict};
 use scene::Scene;
 
 /// Does harm with these seeds, repairs without and with a source, and looks at what is served.
@@ -139,4 +142,36 @@ fn a_lost_database_is_made_anew_and_says_what_is_lost() {
     assert_eq!(repaired.verdict(), Verdict::Damaged);
     let done: Vec<_> = repaired.repairs.iter().map(|it| &it.1.done).collect();
     assert!(done[0][0].contains("names of images"), "{done:?}");
+}
+
+#[test]
+fn a_source_that_lies_is_not_believed() {
+    let scene = Scene::new();
+    let data = scene.big_data();
+    let file = std::fs::File::options().write(true).open(&data).unwrap();
+    file.write_all_at(b"wrong", 10).unwrap();
+    scene.lie(20);
+    let left = scene.repair(true);
+    assert_eq!(left.verdict(), Verdict::Damaged, "{left:#?}");
+    assert!(!data.exists());
+    let Mended { failures, .. } = &left.repairs[0].1;
+    assert!(
+        failures.iter().any(|why| why.contains("digest")),
+        "{failures:?}"
+    );
+}
+
+#[test]
+fn a_scrub_reads_what_is_due_and_repairs_it() {
+    let scene = Scene::new();
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let first = scene.scrub(at(100), at(100));
+    assert_eq!((first.layers, first.verdict()), (3, Verdict::Sound));
+    let again = scene.scrub(at(100), at(150));
+    assert_eq!(again.layers, 0);
+    let file = std::fs::File::options().write(true).open(scene.big_data());
+    file.unwrap().write_all_at(b"wrong", 10).unwrap();
+    let found = scene.scrub(at(200), at(200));
+    assert_eq!((found.layers, found.verdict()), (3, Verdict::Repaired));
+    scene.assert_whole(&format!("{found:#?}"));
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use lapstrake_engine::{
     CheckReport, Client, ClientOptions, DeepOptions, Depth, Engine, Error, Fetcher, Limits,
-    Opening, Pace, Patience, Platform, PullOptions, Reference, Surroundings, check, repair,
+    Opening, Pace, Patience, Platform, PullOptions, Reference, ScrubOptions, Surroundings, check,
+    repair, scrub,
 };
+use lapstrake_oci::{Algorithm, Digest};
 use lapstrake_store::{HostId, ImageRecord, LayerRecord, Source, Store};
-use lapstrake_testkit::registry::{Access, Layer, Registry};
+use lapstrake_testkit::registry::{Access, Fault, Layer, Registry};
 use lapstrake_testkit::tar::Tar;
 
 const DATABASE: &str = "state/state.db";
@@ -19,7 +21,9 @@ pub(crate) struct Scene {
     dir: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
     images: Vec<Reference>,
-    _registry: Registry,
+    registry: Registry,
+    /// The blob of the largest layer.
+    base: Digest,
     /// Every file of the store, by its path in it.
     before: BTreeMap<String, Vec<u8>>,
     /// When the database was changed last: bits that rot don't change that.
@@ -32,11 +36,6 @@ pub(crate) struct Scene {
 pub(crate) struct Records {
     images: Vec<ImageRecord>,
     layers: Vec<(LayerRecord, Vec<Source>)>,
-}
-
-/// A directory in memory, if there is one: syncing costs more than all the rest.
-fn quick_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 /// Bytes that compress about by half.
@@ -53,11 +52,21 @@ fn content(seed: u32, length: usize) -> Vec<u8> {
 }
 
 impl Scene {
+    /// In memory, if possible: syncing costs more than all the rest.
     pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+        Self::at(dir)
+    }
+
+    pub(crate) fn on_disk() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(dir: tempfile::TempDir) -> Self {
         let registry = Registry::start(Access::Open);
         let base = Tar::default()
             .directory("dir", 0o755)
-            .file("dir/big", 0o644, &content(1, 1_100_000))
+            .file("dir/big", 0o644, &Self::big())
             .file("dir/small", 0o644, b"hello")
             .finish();
         let tops = [2, 3].map(|seed| {
@@ -73,9 +82,10 @@ impl Scene {
         });
         let mut scene = Self {
             images: images.collect(),
-            dir: quick_dir(),
+            dir,
             runtime: tokio::runtime::Runtime::new().unwrap(),
-            _registry: registry,
+            base: Algorithm::Sha256.digest(&base.blob),
+            registry,
             before: BTreeMap::new(),
             changed: SystemTime::UNIX_EPOCH,
             records: Records {
@@ -108,8 +118,51 @@ impl Scene {
         Client::new(ClientOptions::of("test")).unwrap()
     }
 
+    pub(crate) fn engine(&self) -> Engine {
+        Engine::open(&self.around(), Opening::Own(None)).unwrap()
+    }
+
+    /// The image that is mounted.
+    pub(crate) fn image(&self) -> &Reference {
+        &self.images[0]
+    }
+
+    /// The contents of its file `/dir/big`.
+    pub(crate) fn big() -> Vec<u8> {
+        content(1, 1_100_000)
+    }
+
+    /// Lets the registry lie about the largest layer's blob this many times.
+    pub(crate) fn lie(&self, times: usize) {
+        for _time in 0..times {
+            self.registry.fault(&self.base, Fault::WrongByte(1000));
+        }
+    }
+
+    /// Reads all that was not read since `due`, and repairs.
+    pub(crate) fn scrub(&self, due: SystemTime, now: SystemTime) -> CheckReport {
+        let options = ScrubOptions {
+            due,
+            now,
+            pace: Pace::unlimited(),
+        };
+        scrub(
+            &self.engine(),
+            Some(&self.fetcher()),
+            &options,
+            &|_event| {},
+        )
+        .unwrap()
+    }
+
+    /// The path of the `data` that has that file.
+    pub(crate) fn big_data(&self) -> PathBuf {
+        let largest = self.before.iter().max_by_key(|(_, bytes)| bytes.len());
+        self.root().join(largest.unwrap().0)
+    }
+
     pub(crate) fn pull(&self) {
-        let engine = Engine::open(&self.around(), Opening::Own(None)).unwrap();
+        let engine = self.engine();
         let options = PullOptions {
             platform: Platform::host(),
             parallel: 2,
@@ -169,12 +222,16 @@ impl Scene {
         check(&self.around(), &Depth::Deep(Self::deep()), &|_event| {})
     }
 
-    pub(crate) fn repair(&self, has_source: bool) -> CheckReport {
-        let fetcher = Fetcher {
+    fn fetcher(&self) -> Fetcher {
+        Fetcher {
             client: self.client(),
             runtime: self.runtime.handle().clone(),
             limits: Limits::DEFAULT,
-        };
+        }
+    }
+
+    pub(crate) fn repair(&self, has_source: bool) -> CheckReport {
+        let fetcher = self.fetcher();
         let patience = Patience {
             at_most: Duration::ZERO,
             tell: &mut |_refusal| {},
