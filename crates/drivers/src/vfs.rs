@@ -175,11 +175,11 @@ impl Driver for Vfs {
     }
 
     fn realised(&self) -> Result<BTreeSet<DiffId>> {
-        Ok(self
-            .listed()?
-            .into_iter()
-            .flat_map(|(_, ids)| ids)
-            .collect())
+        // A list without its root is of one that was not finished.
+        let dir = self.home.path().join("dir");
+        let listed = self.listed()?.into_iter();
+        let whole = listed.filter(|(name, _)| dir.join(name).exists());
+        Ok(whole.flat_map(|(_, ids)| ids).collect())
     }
 
     fn forget(&self, layer: &DiffId) -> Result<()> {

@@ -283,12 +283,14 @@ pub fn everything() -> Vec<u8> {
             0o644,
             &[&b"head"[..], &[b'm'; 8192], b"0123456789"].concat(),
         );
-    // Deeper than a process may open files in some places.
-    let mut deep = "deep".to_owned();
-    while deep.len() < 95 {
-        deep += "/d";
-    }
-    tar.file(&deep, 0o644, b"down here");
+    // Deeper than drivers keep directories open, with something to do on the way back.
+    let deep = format!("deep{}", "/d".repeat(200));
+    tar.extended(&[("path", format!("{deep}/file").as_bytes())])
+        .file("x", 0o644, b"down here")
+        .extended(&[("path", format!("deep{}/f", "/d".repeat(20)).as_bytes())])
+        .file("x", 0o644, b"half-way")
+        .extended(&[("linkpath", format!("{deep}/file").as_bytes())])
+        .hard_link("up-here", "x");
     tar.finish()
 }
 
