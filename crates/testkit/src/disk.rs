@@ -33,7 +33,7 @@ use lapstrake_store::{Commit, Disk, RealDisk};
 use lapstrake_sys::publish::{Published, StagedFile};
 
 pub use loss::{Bytes, Commits, Loss, Names};
-pub use survey::survey;
+pub use survey::{is_full, survey};
 
 use model::Model;
 

@@ -17,7 +17,7 @@ const FULL: &str = "LAPSTRAKE_CRASH_FULL";
 /// # Panics
 /// When all are done, if `look` panicked: with each message, how often it came, and where first.
 pub fn survey(cuts: &[Cut], look: impl Fn(usize, &Path)) -> usize {
-    let full = std::env::var_os(FULL).is_some();
+    let full = is_full();
     let mut states = 0;
     let mut failures = BTreeMap::<String, (usize, String)>::new();
     for (step, cut) in cuts.iter().enumerate() {
@@ -38,6 +38,11 @@ pub fn survey(cuts: &[Cut], look: impl Fn(usize, &Path)) -> usize {
     let lines = lines.collect::<Vec<_>>().join("\n");
     assert!(lines.is_empty(), "of {states} states:\n{lines}");
     states
+}
+
+/// Whether the environment asks for all losses.
+pub fn is_full() -> bool {
+    std::env::var_os(FULL).is_some()
 }
 
 fn losses(step: usize, full: bool) -> Vec<Loss> {

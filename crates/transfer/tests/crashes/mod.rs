@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lapstrake_oci::Platform;
 use lapstrake_registry_client::{Client, Options};
 use lapstrake_store::{Disk, HostId, Place, RealDisk, Store};
-use lapstrake_testkit::disk::{CrashDisk, scratch, survey};
+use lapstrake_testkit::disk::{Bytes, Commits, CrashDisk, Loss, Names, is_full, scratch, survey};
 use lapstrake_testkit::registry::{Access, Added, Layer, Registry};
 use lapstrake_testkit::tar;
 use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, pull};
@@ -18,9 +18,6 @@ use lapstrake_transfer::{Error, Limits, PullOptions, Pulled, pull};
 use after::After;
 pub(crate) use history::Known;
 use run::Run;
-
-/// Of this many cuts in a workload the recovery is cut, too.
-const CUT_TWICE: usize = 5;
 
 /// A layer of one file with bytes that belong nowhere else.
 pub(crate) fn layer(name: &str, length: usize) -> Layer {
@@ -96,7 +93,8 @@ impl World {
         eprintln!("{words}: {} cuts, {states} states", cuts.len());
     }
 
-    /// Runs the workload, and cuts some of what each of a few cuts is recovered by.
+    /// Runs the workload, and cuts what each of a few cuts is recovered by: layers full of zeros, among
+    /// others, are found, moved aside and pulled again.
     pub(crate) fn survives_twice(&self, words: &str, workload: impl FnOnce(&mut Run<'_>)) {
         let base = scratch();
         let disk = Arc::new(CrashDisk::over(base.path()));
@@ -106,24 +104,28 @@ impl World {
         let history = run.history();
         let cuts = disk.cuts();
         let mut states = 0;
-        for part in 0..CUT_TWICE {
-            let step = (2 * part + 1) * cuts.len() / (2 * CUT_TWICE);
-            let left = scratch();
-            cuts[step].write_to(
-                left.path(),
-                &lapstrake_testkit::disk::Loss::random(u64::try_from(step).unwrap()),
-            );
-            let again = Arc::new(CrashDisk::over(left.path()));
-            let store = open_on(Arc::clone(&again) as _, left.path(), "two").unwrap();
-            let after = After::new(self, &history, step);
-            after.recover(&Arc::new(store));
-            states += survey(&again.cuts(), |_step, left| {
-                After::new(self, &history, step)
-                    .and_recovering()
-                    .look(&open(left, "three"));
-            });
+        let parts = if is_full() { 9 } else { 3 };
+        for part in 0..parts {
+            let step = (2 * part + 1) * cuts.len() / (2 * parts);
+            let zeros = Loss {
+                names: Names::Changed,
+                bytes: Bytes::Zeros,
+                commits: Commits::Kept,
+                seed: 0,
+            };
+            for loss in [zeros, Loss::random(u64::try_from(step).unwrap())] {
+                let left = scratch();
+                cuts[step].write_to(left.path(), &loss);
+                let again = Arc::new(CrashDisk::over(left.path()));
+                let store = open_on(Arc::clone(&again) as _, left.path(), "two").unwrap();
+                After::new(self, &history, step).recover(&Arc::new(store));
+                states += survey(&again.cuts(), |_step, left| {
+                    let after = After::new(self, &history, step).and_recovering();
+                    after.look(&open(left, "three"));
+                });
+            }
         }
-        eprintln!("{words}: {CUT_TWICE} cuts twice, {states} states");
+        eprintln!("{words}: {parts} cuts, and all cuts of what came then, {states} states");
     }
 }
 
