@@ -37,22 +37,42 @@ pub use scrub::{ScrubOptions, scrub_next};
 /// # Errors
 /// If the layer is damaged or can't be read.
 pub fn check_layer(store: &Store, id: &DiffId) -> Result<()> {
-    let examined = examine(store, id, &Pace::unlimited(), &|_bytes| {});
-    let Some(why) = examined.why_not_served() else {
-        return Ok(());
-    };
-    Err(quarantine(store, id, why)?)
+    loop {
+        let record = store.state().layer(id)?;
+        let Some(why) = why_not_served(store, id) else {
+            return Ok(());
+        };
+        if let Some(error) = quarantine(store, id, record.as_ref(), why)? {
+            return Err(error);
+        }
+    }
 }
 
-/// Moves a damaged layer aside and forgets it; returns what to tell.
-fn quarantine(store: &Store, id: &DiffId, why: String) -> Result<Error> {
+fn why_not_served(store: &Store, id: &DiffId) -> Option<String> {
+    examine(store, id, &Pace::unlimited(), &|_bytes| {}).why_not_served()
+}
+
+/// Moves a damaged layer aside and forgets it; returns what to tell. If its record is no longer the one
+/// that it had before it was looked at, somebody else found the same, and what is there now may be
+/// sound: then nothing is done.
+fn quarantine(
+    store: &Store,
+    id: &DiffId,
+    seen: Option<&LayerRecord>,
+    why: String,
+) -> Result<Option<Error>> {
+    // Layers are replaced under this lock, too.
+    let mut state = store.state();
+    if state.layer(id)?.as_ref() != seen {
+        return Ok(None);
+    }
     let moved = store.content.quarantine_layer(id)?;
-    store.state().forget_layer(id)?;
-    Ok(Error::Damaged {
+    state.forget_layer(id)?;
+    Ok(Some(Error::Damaged {
         id: id.clone(),
         why,
         moved,
-    })
+    }))
 }
 
 /// In what the files of a layer differ from its record, as far as can be told without reading.
@@ -92,12 +112,23 @@ fn disagreement(store: &Store, record: &LayerRecord) -> Option<String> {
 /// # Errors
 /// As [`check_layer`], or if it can't be synced.
 pub fn settle_layer(store: &Store, id: &DiffId) -> Result<()> {
-    let record = store.state().layer(id)?;
-    if let Some(why) = record.and_then(|record| disagreement(store, &record)) {
-        return Err(quarantine(store, id, why)?);
+    loop {
+        let record = store.state().layer(id)?;
+        let disagreement = record
+            .as_ref()
+            .and_then(|record| disagreement(store, record));
+        if let Some(why) = disagreement.or_else(|| why_not_served(store, id)) {
+            if let Some(error) = quarantine(store, id, record.as_ref(), why)? {
+                return Err(error);
+            }
+            continue;
+        }
+        store.content.prove_layer(id)?;
+        let mut state = store.state();
+        // If the layer was replaced meanwhile, it is another copy that was synced.
+        if state.layer(id)? == record {
+            state.set_proved([id])?;
+            return Ok(());
+        }
     }
-    check_layer(store, id)?;
-    store.content.prove_layer(id)?;
-    store.state().set_proved([id])?;
-    Ok(())
 }

@@ -263,8 +263,11 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
                     }
                     match settle_layer(&store, &id) {
                         Ok(()) => Ok(true),
-                        // It was moved aside: fetch it again.
-                        Err(Error::Damaged { .. }) => Ok(false),
+                        // It was moved aside, by us or by another pull: fetch it again.
+                        Err(
+                            Error::Damaged { .. }
+                            | Error::Store(lapstrake_store::Error::Missing(_)),
+                        ) => Ok(false),
                         Err(error) => Err(error),
                     }
                 }

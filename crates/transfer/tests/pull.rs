@@ -103,26 +103,31 @@ async fn a_wrong_byte_publishes_nothing_of_the_layer_and_keeps_the_others() {
     pull_into(&store, &image).await.unwrap();
 }
 
-/// Pulls an image and damages the data of a layer as a crash before the proof can. It must be told so
-/// when it is settled, and fetched again by a pull.
-async fn check_crash(damage: fn(&Path), why: &str) {
-    let (registry, layers) = (Registry::start(Access::Open), layers());
-    let image = registry.add_image("app", "1", &layers);
-    let dir = tempfile::tempdir().unwrap();
-    pull_into(&store(dir.path(), "one"), &image).await.unwrap();
+/// A store with an image, of which one layer is damaged as a crash before the proof can leave it.
+async fn doubtful(dir: &Path, image: &Added, id: &DiffId, damage: fn(&Path)) -> Arc<Store> {
+    pull_into(&store(dir, "one"), image).await.unwrap();
     // The record is back to present.
-    let id = &layers[0].diff_id;
-    let store = store(dir.path(), "one");
+    let store = store(dir, "one");
     let record = store.state().layer(id).unwrap().unwrap();
     store.state().forget_layer(id).unwrap();
     store.state().add_layer(&record, None).unwrap();
     damage(&store.content.layer_files(id).data);
     drop(store);
-    let store = self::store(dir.path(), "three");
+    let store = self::store(dir, "three");
     assert_eq!(
         store.state().layer(id).unwrap().unwrap().state,
         LayerState::Doubtful
     );
+    store
+}
+
+/// A layer that a crash damaged so is told to be when it is settled, and fetched again by a pull.
+async fn check_crash(damage: fn(&Path), why: &str) {
+    let (registry, layers) = (Registry::start(Access::Open), layers());
+    let image = registry.add_image("app", "1", &layers);
+    let dir = tempfile::tempdir().unwrap();
+    let id = &layers[0].diff_id;
+    let store = doubtful(dir.path(), &image, id, damage).await;
     pull_into(&store, &image).await.unwrap();
     check_layer(&store, id).unwrap();
     // The same once more, without a pull that mends it.
@@ -130,6 +135,36 @@ async fn check_crash(damage: fn(&Path), why: &str) {
     let error = settle_layer(&store, id).unwrap_err().to_string();
     assert!(error.contains(why), "{error}");
     assert_eq!(store.state().layer(id).unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pulls_that_find_the_same_damage_at_once_all_end_well() {
+    let registry = Registry::start(Access::Open);
+    let bytes: Vec<u8> = (0..400_000_u32).flat_map(u32::to_le_bytes).collect();
+    let layers = [Layer::plain(tar::of_file("file", &bytes))];
+    let image = registry.add_image("app", "1", &layers);
+    let id = &layers[0].diff_id;
+    for _round in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let store = doubtful(dir.path(), &image, id, |data| {
+            std::fs::File::options()
+                .write(true)
+                .open(data)
+                .and_then(|mut file| file.write_all(&[0; 4096]))
+                .unwrap();
+        })
+        .await;
+        let pulls = [(); 3].map(|()| {
+            let (store, image) = (Arc::clone(&store), image.clone());
+            tokio::spawn(async move { pull_into(&store, &image).await.map(drop) })
+        });
+        for pull in pulls {
+            pull.await.unwrap().unwrap();
+        }
+        check_layer(&store, id).unwrap();
+        let record = store.state().layer(id).unwrap().unwrap();
+        assert_eq!(record.state, LayerState::Proved);
+    }
 }
 
 fn zeros(path: &Path) -> Vec<u8> {
