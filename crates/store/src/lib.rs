@@ -41,6 +41,7 @@ mod janitor;
 mod lease;
 mod mend;
 mod object;
+mod opening;
 mod owner;
 mod prover;
 mod publish;
@@ -62,6 +63,7 @@ pub use index::{IndexStamp, Indexes};
 pub use lease::Lease;
 pub use mend::NewFile;
 pub use object::{Object, ObjectError};
+pub use opening::{Access, Place};
 pub use owner::{Holder, Patience};
 pub use prover::Proof;
 pub use stage::{LayerStage, StagedLayer};
@@ -72,18 +74,15 @@ pub use sweep::Swept;
 pub use usage::{FileUse, freed};
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::SystemTime;
 
 use lapstrake_oci::{DiffId, Digest};
 
-use crate::claims::Claims;
 use crate::janitor::Janitor;
-use crate::lease::Leases;
-use crate::owner::{Before, Owner};
+use crate::owner::Owner;
 use crate::prover::Prover;
 use crate::shared::Shared;
-use crate::trash::Trash;
 
 /// A host's name for its own corner of a shared store: letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,26 +103,6 @@ impl HostId {
     }
 }
 
-/// What the opener of a store may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Change it. There is one such process for a store.
-    Owner,
-    /// Read it, beside an owner.
-    ReadOnly,
-}
-
-/// What a store is told of its surroundings.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// Its directory.
-    pub root: &'a Path,
-    /// This host.
-    pub host: &'a HostId,
-    /// The running kernel: what was not proved under another one has to be checked before use.
-    pub boot_id: &'a str,
-}
-
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
@@ -140,116 +119,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store below `root` as its owner, making it if there is none, and sweeps what
-    /// crashed writers of this host left behind.
-    ///
-    /// # Errors
-    /// If the directory cannot be used, holds a store of a format that this version doesn't know,
-    /// or has another owner.
-    pub fn open(root: &Path, host: &HostId, boot_id: &str) -> Result<Self> {
-        let place = Place {
-            root,
-            host,
-            boot_id,
-        };
-        Self::open_at(place, None)
-    }
-
-    /// As [`Store::open`]; if there is another owner, waits for it to go.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_at(place: Place<'_>, patience: Option<Patience<'_>>) -> Result<Self> {
-        Self::open_on(Arc::new(RealDisk), place, patience)
-    }
-
-    /// Opens a store on a disk that may be one that crashes; else as [`Store::open`].
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    pub fn open_on(
-        disk: Arc<dyn Disk>,
-        place: Place<'_>,
-        patience: Option<Patience<'_>>,
-    ) -> Result<Self> {
-        let Place {
-            root,
-            host,
-            boot_id,
-        } = place;
-        let state_dir = root.join("state");
-        disk::make_dirs_synced(&*disk, &state_dir)?;
-        let owner = Owner::become_one(root, &state_dir, boot_id, patience)?;
-        format::ensure(&*disk, &state_dir, "lapstrake-state")?;
-        let content = Content::open(Arc::clone(&disk), &root.join("content"), host)?;
-        let indexes = Indexes::open(Arc::clone(&disk), &state_dir)?;
-        let database = state_dir.join("state.db");
-        if seal::compare(&database).is_ok_and(|bytes| bytes == seal::Bytes::Damaged) {
-            return Err(Error::DamagedDatabase(database));
-        }
-        let mut state = State::open(Arc::clone(&disk), &database, boot_id)?;
-        if state.is_new() && !content.objects()?.is_empty() {
-            state.keep_strays(true)?;
-        }
-        let store = Self::of(disk, content, indexes, state, place, Some(owner));
-        if store.may_hold_remains() {
-            store.janitor.sweep()?;
-        } else if !store.shared.trash.is_empty()? {
-            store.janitor.empty_trash()?;
-        }
-        let present = store.state().present_layers()?;
-        if !present.is_empty() {
-            let sweeping = Arc::clone(store.janitor.sweeping());
-            store.prover.catch_up(present, sweeping)?;
-        }
-        Ok(store)
-    }
-
-    fn of(
-        disk: Arc<dyn Disk>,
-        content: Content,
-        indexes: Indexes,
-        state: State,
-        place: Place<'_>,
-        owner: Option<Owner>,
-    ) -> Self {
-        let content_dir = place.root.join("content");
-        let shared = Arc::new(Shared {
-            opened: stage::Moment::now(),
-            content: content.clone(),
-            indexes: indexes.clone(),
-            state: Mutex::new(state),
-            claims: Arc::new(Claims::default()),
-            leases: Leases::of(Arc::clone(&disk), &content_dir, place.host),
-            trash: Trash::at(disk, content_dir.join("trash")),
-        });
-        Self {
-            content,
-            indexes,
-            janitor: Janitor::new(Arc::clone(&shared)),
-            prover: Prover::new(Arc::clone(&shared)),
-            shared,
-            root: place.root.to_owned(),
-            owner,
-        }
-    }
-
-    /// Opens a store to read it, beside an owner if there is one. Whatever would change it is
-    /// refused.
-    ///
-    /// # Errors
-    /// If there is no store, or one of a format that this version doesn't know.
-    pub fn open_read_only(place: Place<'_>) -> Result<Self> {
-        let root = place.root;
-        let state_dir = root.join("state");
-        format::check_readable(root, &state_dir, "lapstrake-state")?;
-        let content = Content::open_read_only(root, &root.join("content"), place.host)?;
-        let indexes = Indexes::open_read_only(&state_dir);
-        let state = State::open_read_only(&state_dir.join("state.db"), place.boot_id)?;
-        let disk = Arc::new(disk::ReadOnlyDisk);
-        Ok(Self::of(disk, content, indexes, state, place, None))
-    }
-
     /// Where content is looked for, in this order: the local directory first.
     pub fn tiers(&self) -> &[Content] {
         std::slice::from_ref(&self.content)
@@ -267,22 +136,6 @@ impl Store {
     /// If it is in no tier, or damaged in all that have it, or can't be read.
     pub fn read_blob(&self, digest: &Digest, max_bytes: u64) -> Result<Vec<u8>> {
         tiers::read_blob(self.tiers(), digest, max_bytes)
-    }
-
-    /// What this process may do.
-    pub fn access(&self) -> Access {
-        match self.owner {
-            Some(_) => Access::Owner,
-            None => Access::ReadOnly,
-        }
-    }
-
-    /// Whether an earlier owner was killed, or the machine went down, so that there may be something
-    /// to sweep.
-    pub fn may_hold_remains(&self) -> bool {
-        self.owner
-            .as_ref()
-            .is_some_and(|owner| owner.before() == Before::Unknown)
     }
 
     /// Tags and layer records, for one thread at a time. Don't hold it while doing anything long.
@@ -356,77 +209,9 @@ impl Store {
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.prover.finish();
-        self.janitor.finish();
-        if let Some(owner) = &self.owner
-            && self.janitor.is_done()
-        {
-            self.state().seal();
-            owner.is_orderly();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use lapstrake_oci::Algorithm;
-
     use super::*;
-
-    #[test]
-    fn a_reader_sees_what_the_owner_does_and_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = HostId::from_hostname("h");
-        let place = Place {
-            root: dir.path(),
-            host: &host,
-            boot_id: "b",
-        };
-        let nothing = Store::open_read_only(place).unwrap_err();
-        assert!(matches!(nothing, Error::NoStore(_)));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-
-        let owner = Store::open(dir.path(), &host, "b").unwrap();
-        let reader = Store::open_read_only(place).unwrap();
-        let digest = Algorithm::Sha256.digest(b"x");
-        let image = ImageRecord {
-            reference: "docker.io/library/x:latest".to_owned(),
-            manifest: digest.clone(),
-            config: digest.clone(),
-        };
-        let lineage = Lineage {
-            index: None,
-            layers: &[],
-        };
-        let put = |store: &Store| {
-            store
-                .content
-                .put_blob(b"x", &digest, Durability::HasSource)?;
-            store.state().set_image(&image, &lineage, Commit::Lazy)
-        };
-        assert!(put(&reader).is_err());
-        put(&owner).unwrap();
-        assert_eq!(
-            reader.state().images().unwrap(),
-            std::slice::from_ref(&image)
-        );
-        assert_eq!(reader.content.read_blob(&digest, 10).unwrap(), b"x");
-        assert!(
-            reader
-                .state()
-                .set_image(&image, &lineage, Commit::Lazy)
-                .is_err()
-        );
-        assert!(reader.content.stage_layer().is_err());
-        assert_eq!(
-            (owner.access(), reader.access()),
-            (Access::Owner, Access::ReadOnly)
-        );
-        drop(owner);
-        assert_eq!(reader.state().images().unwrap(), [image]);
-    }
 
     #[test]
     fn host_ids_are_safe_file_names() {

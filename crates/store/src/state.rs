@@ -35,18 +35,24 @@ pub struct State {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     boot_id: String,
-    is_new: bool,
 }
 
 impl State {
-    pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, boot_id: &str) -> Result<Self> {
+    /// Opens the database, making it if there is none. One that is made beside content keeps that,
+    /// though it knows nothing of it ([`State::keeps_strays`]); `has_content` tells.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        boot_id: &str,
+        has_content: &dyn Fn() -> Result<bool>,
+    ) -> Result<Self> {
         let fail = |action| move |source| Error::Database { action, source };
         let mut db = Connection::open(path).map_err(fail("open"))?;
         db.busy_timeout(Duration::from_secs(30))
             .map_err(fail("set a timeout"))?;
         db.pragma_update(None, "journal_mode", "WAL")
             .map_err(fail("turn on WAL"))?;
-        let is_new = schema::migrate(&mut db, path)?;
+        schema::migrate(&mut db, path, has_content)?;
         disk.committed(path, Commit::Synced)
             .map_err(io_error("commit to", path))?;
         Ok(Self {
@@ -54,13 +60,14 @@ impl State {
             disk,
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
-            is_new,
         })
     }
 
-    /// Whether there was no database before this one was opened.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+    /// A database beside no content.
+    #[cfg(test)]
+    fn open_alone(path: &Path, boot_id: &str) -> Result<Self> {
+        let disk = Arc::new(crate::disk::RealDisk);
+        Self::open(disk, path, boot_id, &|| Ok(false))
     }
 
     /// Opens the database to read it, beside an owner.
@@ -76,7 +83,6 @@ impl State {
             disk: Arc::new(ReadOnlyDisk),
             path: path.to_owned(),
             boot_id: boot_id.to_owned(),
-            is_new: false,
         })
     }
 

@@ -141,7 +141,7 @@ fn mend_database(disk: &RealDisk, place: Place<'_>, db: &Path) -> Result<(String
         let done = "it is again what it was when the store was last closed".to_owned();
         return Ok((done, true));
     }
-    let mut state = State::open(Arc::new(*disk), db, place.boot_id)?;
+    let mut state = State::open(Arc::new(*disk), db, place.boot_id, &|| Ok(true))?;
     let rows = match &aside {
         Some(old) => state.salvage(old)?,
         None => Rows { good: 0, bad: 0 },

@@ -87,12 +87,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use lapstrake_oci::Algorithm;
 
     use super::*;
-    use crate::disk::RealDisk;
     use crate::index::IndexStamp;
     use crate::state::{LayerRecord, LayerState};
 
@@ -100,7 +97,7 @@ mod tests {
     fn the_longest_unchecked_layer_is_next() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
+        let mut state = State::open_alone(&path, "boot").unwrap();
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let ids = [b"one", b"two"].map(|text| DiffId(Algorithm::Sha256.digest(text)));
         assert_eq!(state.next_to_check(at(100)).unwrap(), None);

@@ -202,17 +202,14 @@ fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use lapstrake_oci::Algorithm;
 
     use super::*;
-    use crate::disk::RealDisk;
 
     fn state() -> (tempfile::TempDir, State) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
+        let state = State::open_alone(&path, "boot").unwrap();
         (dir, state)
     }
 

@@ -327,12 +327,9 @@ fn layer_record(row: &Row<'_>, boot_id: &str) -> rusqlite::Result<LayerRecord> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use lapstrake_oci::Algorithm;
 
     use super::*;
-    use crate::disk::RealDisk;
 
     fn layer(state: LayerState) -> LayerRecord {
         LayerRecord {
@@ -351,7 +348,7 @@ mod tests {
     fn an_unproved_layer_is_doubtful_after_a_reboot_and_a_proved_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let open = |boot| State::open(Arc::new(RealDisk), &path, boot).unwrap();
+        let open = |boot| State::open_alone(&path, boot).unwrap();
         let present = layer(LayerState::Present);
         let id = &present.diff_id;
         let source = Source {

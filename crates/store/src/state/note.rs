@@ -55,11 +55,16 @@ impl State {
     /// If the database refuses.
     pub fn keep_strays(&mut self, keep: bool) -> Result<()> {
         self.commit("write a note", Commit::Synced, |db, _boot| {
-            db.execute(
-                "INSERT OR REPLACE INTO note VALUES (?1, ?2)",
-                params![STRAYS, if keep { "keep" } else { "sweep" }],
-            )
-            .map(drop)
+            keep_strays(db, keep)
         })
     }
+}
+
+/// Writes whether content without a record is kept.
+pub(super) fn keep_strays(db: &Connection, keep: bool) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT OR REPLACE INTO note VALUES (?1, ?2)",
+        params![STRAYS, if keep { "keep" } else { "sweep" }],
+    )
+    .map(drop)
 }

@@ -23,8 +23,13 @@ const STEPS: &[&[&str]] = &[
     ],
 ];
 
-/// Brings a database to the version that this program knows; whether it was new.
-pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<bool> {
+/// Brings a database to the version that this program knows. What must be noted of a new one is in
+/// the same commit, or a crash in between could cost a store's content.
+pub(super) fn migrate(
+    db: &mut Connection,
+    path: &Path,
+    has_content: &dyn Fn() -> Result<bool>,
+) -> Result<()> {
     let fail = |source| Error::Database {
         action: "prepare the tables",
         source,
@@ -42,8 +47,10 @@ pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<bool> {
             .execute_batch(&format!("PRAGMA user_version = {}", STEPS.len()))
             .map_err(fail)?;
     }
-    transaction.commit().map_err(fail)?;
-    Ok(version == 0)
+    if version == 0 && has_content()? {
+        note::keep_strays(&transaction, true).map_err(fail)?;
+    }
+    transaction.commit().map_err(fail)
 }
 
 /// Sees to it that a database has the version that this program knows.
@@ -86,24 +93,19 @@ fn steps(version: i64, path: &Path) -> Result<&'static [&'static [&'static str]]
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::State;
     use super::*;
-    use crate::disk::RealDisk;
 
     #[test]
     fn a_newer_schema_is_refused_with_words() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        drop(State::open(Arc::new(RealDisk), &path, "boot").unwrap());
+        drop(State::open_alone(&path, "boot").unwrap());
         Connection::open(&path)
             .unwrap()
             .pragma_update(None, "user_version", 99)
             .unwrap();
-        let error = State::open(Arc::new(RealDisk), &path, "boot")
-            .unwrap_err()
-            .to_string();
+        let error = State::open_alone(&path, "boot").unwrap_err().to_string();
         assert!(error.contains("schema version 99"), "{error}");
     }
 
@@ -133,8 +135,8 @@ mod tests {
             .to_string();
         assert!(refused.contains("schema version 1"), "{refused}");
 
-        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
-        assert!(!state.is_new());
+        let mut state = State::open_alone(&path, "boot").unwrap();
+        assert!(!state.keeps_strays().unwrap());
         let images = state.images().unwrap();
         assert_eq!(state.unlinked_images().unwrap(), images);
         let id = lapstrake_oci::DiffId(digest);

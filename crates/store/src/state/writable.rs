@@ -131,18 +131,15 @@ fn record(row: &Row<'_>) -> rusqlite::Result<WritableRecord> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use lapstrake_oci::Algorithm;
 
     use super::*;
-    use crate::disk::RealDisk;
 
     #[test]
     fn a_writable_layer_has_one_record_and_holds_its_image() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.db");
-        let mut state = State::open(Arc::new(RealDisk), &path, "boot").unwrap();
+        let mut state = State::open_alone(&path, "boot").unwrap();
         let digest = |text: &str| Algorithm::Sha256.digest(text.as_bytes());
         let layer = |name: &str, image: &str| WritableRecord {
             name: name.to_owned(),
