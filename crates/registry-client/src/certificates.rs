@@ -37,10 +37,18 @@ impl Certificates {
         Self { directories }
     }
 
+    /// Whether there is a directory for a host, which then speaks TLS wherever it is.
+    pub(crate) fn know(&self, host: &str) -> bool {
+        is_name(host)
+            && self
+                .directories
+                .iter()
+                .any(|directory| directory.join(host).is_dir())
+    }
+
     /// Reads what there is for a host (`host` or `host:port`); `None` if nothing.
     pub(crate) fn read(&self, host: &str) -> Result<Option<HostCertificates>, Error> {
-        // A host is a part of a path here, and some come from redirects.
-        if host.is_empty() || host.starts_with('.') || host.contains('/') {
+        if !is_name(host) {
             return Ok(None);
         }
         for directory in &self.directories {
@@ -56,6 +64,11 @@ impl Certificates {
         }
         Ok(None)
     }
+}
+
+/// A host is a part of a path here, and some come from redirects.
+fn is_name(host: &str) -> bool {
+    !host.is_empty() && !host.starts_with('.') && !host.contains('/')
 }
 
 impl HostCertificates {

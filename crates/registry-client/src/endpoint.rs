@@ -73,7 +73,7 @@ impl Endpoint {
 }
 
 fn base(name: &str, host: &str, options: &Options) -> Result<Url, Error> {
-    let scheme = if options.plain_http.allows(name) {
+    let scheme = if options.plain_http.allows(name) && !options.certificates.know(host) {
         "http"
     } else {
         "https"

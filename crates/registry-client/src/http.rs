@@ -154,15 +154,17 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
 fn tls(error: &reqwest::Error) -> Option<String> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        // An I/O error hides the one that it was made of.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(error) = inner.or_else(|| error.downcast_ref()) {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return is_lasting(error).then(|| error.to_string());
         }
-        cause = error.source();
+        // The source of an I/O error is that of the error it was made of, which itself is passed over.
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
 }

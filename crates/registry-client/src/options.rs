@@ -7,7 +7,8 @@ use lapstrake_distribution::endpoint;
 use crate::certificates::Certificates;
 use crate::credentials::Credentials;
 
-/// With whom plain HTTP may be spoken.
+/// With whom plain HTTP may be spoken. With a host that has certificates ([`Certificates`]) TLS is spoken
+/// all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlainHttp {
     /// Registries on this machine only.

@@ -158,7 +158,7 @@ async fn a_large_blob_in_parts_with_faults() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]
     fn all_comes_right_or_ends_with_an_error_after_right_bytes(
         faults in prop::collection::vec(fault(), 0..6),

@@ -13,6 +13,7 @@ use lapstrake_registry_client::{
     Class, Client, Copied, Credentials, Error, FromRead, Options, Pushed, Pushing, Way,
 };
 use lapstrake_testkit::registry::{Access, Registry, UploadFault};
+use proptest::prelude::*;
 
 const LENGTH: usize = 700_000;
 
@@ -135,9 +136,65 @@ async fn an_upload_that_is_lost_is_begun_again() {
     let lost = [UploadFault::LoseAfter(200_000)];
     arrives(Mode::Known, &lost, "POST PUT GET POST PUT").await;
     arrives(Mode::Unknown, &lost, "POST PATCH GET POST PATCH PUT").await;
+    let later = [UploadFault::None, UploadFault::LoseAfter(100_000)];
+    let again = "POST PATCH PATCH GET POST PATCH PATCH PATCH PUT";
+    arrives(Mode::Pieces(300_000), &later, again).await;
     // One byte or none: the registry can't say which, so it is begun again too.
     let one = [UploadFault::CutAfter(1)];
     arrives(Mode::Unknown, &one, "POST PATCH GET POST PATCH PUT").await;
+}
+
+/// Any fault that does not take long.
+fn fault() -> impl Strategy<Value = UploadFault> {
+    let at = 0_usize..LENGTH;
+    prop_oneof![
+        Just(UploadFault::None),
+        at.clone().prop_map(UploadFault::CutAfter),
+        at.prop_map(UploadFault::LoseAfter),
+        Just(UploadFault::NoAnswer),
+        Just(UploadFault::WrongByte),
+        Just(UploadFault::Status(500, None)),
+        Just(UploadFault::Status(413, None)),
+        Just(UploadFault::Status(429, Some("0".to_owned()))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn a_push_that_succeeds_has_pushed(
+        faults in prop::collection::vec(fault(), 0..5),
+        mode in prop_oneof![
+            Just(Mode::Known),
+            Just(Mode::Unknown),
+            (100_000_u64..900_000).prop_map(Mode::Pieces),
+        ],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let registry = Registry::start(Access::Open);
+            for fault in &faults {
+                registry.upload_fault(fault.clone());
+            }
+            let bytes = shared::noise(LENGTH);
+            let digest = Algorithm::Sha256.digest(&bytes);
+            match push(&registry, mode, &bytes).await {
+                Ok(pushed) => {
+                    assert_eq!(pushed.digest, digest);
+                    assert!(registry.blob(&digest).as_deref() == Some(&bytes[..]));
+                }
+                // Faults that end a push are told; after others it goes on.
+                Err(error) => assert!(
+                    error.class() == Class::Unavailable || faults.contains(&UploadFault::WrongByte)
+                        || faults.contains(&UploadFault::Status(413, None)),
+                    "{mode:?} {faults:?}: {error}"
+                ),
+            }
+        });
+    }
 }
 
 #[tokio::test]

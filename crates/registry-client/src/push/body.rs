@@ -27,6 +27,8 @@ pub(super) struct Progress(Mutex<State>);
 struct State {
     /// One behind the last byte that was ever given, counted from the blob's start.
     reached: u64,
+    /// One behind the last byte that the body gave which counts.
+    at: u64,
     /// With those that were given again.
     given: u64,
     /// Which body counts.
@@ -45,6 +47,7 @@ impl Progress {
     pub(super) fn new(has_name: bool) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
             reached: 0,
+            at: 0,
             given: 0,
             body: 0,
             is_waiting_for_source: false,
@@ -63,6 +66,10 @@ impl Progress {
         self.state().reached
     }
 
+    pub(super) fn at(&self) -> u64 {
+        self.state().at
+    }
+
     pub(super) fn given(&self) -> u64 {
         self.state().given
     }
@@ -76,10 +83,9 @@ impl Progress {
         self.state().length
     }
 
-    /// What was reached is all there is.
-    pub(super) fn ends_here(&self) {
-        let mut state = self.state();
-        state.length = Some(state.reached);
+    /// There are so many bytes: the source has no more.
+    pub(super) fn ends_at(&self, length: u64) {
+        self.state().length = Some(length);
     }
 
     /// The name of the bytes given so far, if they have none yet.
@@ -98,6 +104,7 @@ impl State {
     fn give(&mut self, at: u64, chunk: &Bytes) {
         let end = at + chunk.len() as u64;
         self.given += chunk.len() as u64;
+        self.at = end;
         if end <= self.reached {
             return;
         }
@@ -130,6 +137,7 @@ impl Body {
         let number = {
             let mut state = progress.state();
             state.body += 1;
+            state.at = at;
             state.is_at_end = false;
             state.body
         };

@@ -230,7 +230,7 @@ impl<'a, S: Source> Session<'a, S> {
         loop {
             let piece = self.piece(place.has, bytes).await?;
             if piece.is_empty() {
-                self.progress.ends_here();
+                self.progress.ends_at(place.has);
                 return Ok(());
             }
             let is_last = (piece.len() as u64) < bytes;
@@ -240,7 +240,7 @@ impl<'a, S: Source> Session<'a, S> {
             let answer = self.request(Method::PATCH, url, body, from, length).await?;
             self.take(answer, place).await?;
             if is_last {
-                self.progress.ends_here();
+                self.progress.ends_at(place.has);
                 return Ok(());
             }
         }
@@ -340,15 +340,15 @@ impl<'a, S: Source> Session<'a, S> {
             .net
             .target(&place.url, &answer, self.asked())
             .unwrap_or_else(|_| place.url.clone());
-        let reached = self.progress.reached();
+        let sent = self.progress.at();
         let has = http::text(answer.headers(), &RANGE).and_then(range::parse_received);
-        if has.is_some_and(|has| has != reached) {
+        if has.is_some_and(|has| has != sent) {
             return Err(self.asked().unreachable(format!(
-                "it has {} of {reached} bytes that were sent",
+                "it has {} of {sent} bytes that were sent",
                 has.unwrap_or_default()
             )));
         }
-        place.has = reached;
+        place.has = sent;
         Ok(())
     }
 
