@@ -60,10 +60,12 @@ fn vm_room_in_an_image_survives_power_cuts() {
         )
     };
     for round in 0..4 {
+        // When files of a new room are on disk, and then at another moment each time.
+        let told = "ls /var/tmp/s/told 2>/dev/null | wc -l";
         let cut = format!(
-            "({}) & sleep {}; echo b > /proc/sysrq-trigger; sleep 60",
+            "n=$({told}); ({}) & while [ $({told}) -le $n ]; do sleep 0.2; done; \
+             sleep {round}.{round}; echo b > /proc/sysrq-trigger; sleep 60",
             child("power_cut_child"),
-            4 + round
         );
         let (status, told) = boot(&cut);
         assert!(!status.success(), "the power did not go: {told}");
