@@ -122,11 +122,25 @@ fn mend_database(disk: &RealDisk, place: Place<'_>, db: &Path) -> Result<(String
     let copy_is_it = seal.as_ref().is_some_and(|seal| {
         seal.has_copy(db).unwrap_or(false) && (is_gone || seal.is_of(db).unwrap_or(false))
     });
+    if copy_is_it && !is_gone && is_newer(db, &seal::kept(db)) {
+        for path in [seal::path(db), seal::kept(db)] {
+            disk.remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        let done = "it is newer than its seal, which a crash left behind: it stays".to_owned();
+        return Ok((done, true));
+    }
     let aside = set_aside(disk, db)?;
-    for log in ["-wal", "-shm"] {
-        let mut path = db.to_owned().into_os_string();
-        path.push(log);
-        set_aside(disk, Path::new(&path))?;
+    if let Some(aside) = &aside {
+        // Beside it under its name, they are still a part of it.
+        for suffix in ["-wal", "-shm"] {
+            let (from, to) = (with_suffix(db, suffix), with_suffix(aside, suffix));
+            match disk.rename_new(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("move aside", &from)(error));
+                }
+                _ => {}
+            }
+        }
     }
     if copy_is_it {
         let step = || -> io::Result<()> {
@@ -157,6 +171,17 @@ fn mend_database(disk: &RealDisk, place: Place<'_>, db: &Path) -> Result<(String
     Ok((done, false))
 }
 
+/// Whether a database is sound as far as it can be seen, and has commits on disk that its copy has not: a
+/// file system that is lazy with times of change may lose that of a database that was written to.
+fn is_newer(db: &Path, kept: &Path) -> bool {
+    let ours = salvage::open(db).and_then(|db| salvage::syncs(&db));
+    let copy = salvage::open_still(kept).and_then(|db| salvage::syncs(&db));
+    let (Ok(None), Ok(ours), Ok(copy)) = (integrity(db), ours, copy) else {
+        return false;
+    };
+    ours > copy
+}
+
 impl State {
     /// Takes over what can be read of another database.
     fn salvage(&mut self, from: &Path) -> Result<Rows> {
@@ -166,6 +191,12 @@ impl State {
         };
         self.take_over(|new| salvage::copy(&old, new))
     }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.to_owned().into_os_string();
+    path.push(suffix);
+    path.into()
 }
 
 /// Moves a file to a name of its own beside it; that name, if it was there.
@@ -243,5 +274,62 @@ fn seal_findings(db: &Path) -> Option<Finding> {
             Ok(false) => damaged(seal::kept(db), "it is not the copy that its seal speaks of"),
             Err(error) => damaged(seal::kept(db), &error.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, FileTimes};
+
+    use lapstrake_oci::{Algorithm, DiffId};
+
+    use super::*;
+    use crate::{HostId, Store};
+
+    #[test]
+    fn a_database_that_is_newer_than_its_seal_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = HostId::from_hostname("h");
+        let place = Place {
+            root: dir.path(),
+            host: &host,
+            boot_id: "b",
+        };
+        let db = database(dir.path());
+        drop(Store::open(dir.path(), &host, "b").unwrap());
+        let seal = std::fs::read(seal::path(&db)).unwrap();
+        let kept = std::fs::read(seal::kept(&db)).unwrap();
+        let sealed_at = std::fs::metadata(&db).unwrap().modified().unwrap();
+        assert_eq!(foundations(dir.path()).unwrap(), []);
+
+        let store = Store::open(dir.path(), &host, "b").unwrap();
+        let id = DiffId(Algorithm::Sha256.digest(b"x"));
+        store.state().set_checked(&id, sealed_at).unwrap();
+        store.state().set_proved([&id]).unwrap();
+        drop(store);
+        // As if the time of that change, and the new seal, had not reached the disk.
+        let put = |path: &Path, bytes: &[u8]| {
+            io::Write::write_all(&mut File::create(path).unwrap(), bytes).unwrap();
+        };
+        put(&seal::path(&db), &seal);
+        put(&seal::kept(&db), &kept);
+        let file = File::options().write(true).open(&db).unwrap();
+        let times = FileTimes::new().set_modified(sealed_at);
+        file.set_times(times).unwrap();
+        drop(file);
+
+        let refused = Store::open(dir.path(), &host, "b").unwrap_err();
+        assert!(matches!(refused, Error::DamagedDatabase(_)), "{refused}");
+        let found = foundations(dir.path()).unwrap();
+        assert_eq!(found.len(), 1);
+        let mended = mend_foundations(place, None, &found).unwrap();
+        assert!(mended[0].is_exact && mended[0].done.contains("newer"));
+        let store = Store::open(dir.path(), &host, "b").unwrap();
+        assert!(store.state().checked(&id).unwrap().is_some());
+        drop(store);
+        let names = std::fs::read_dir(dir.path().join("state")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let litter: Vec<_> = names.filter(|name| name.contains("kept-")).collect();
+        assert_eq!(litter, [""; 0]);
     }
 }

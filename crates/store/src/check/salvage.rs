@@ -24,6 +24,28 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// Opens a database that nobody writes to, and leaves nothing beside it.
+pub(super) fn open_still(path: &Path) -> rusqlite::Result<Connection> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(byte);
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let escaped = bytes.map(|byte| match is_plain(byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    let escaped: String = escaped.collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
+}
+
+/// How many commits of a database have waited for the disk. It never goes back.
+pub(super) fn syncs(db: &Connection) -> rusqlite::Result<u64> {
+    let text = "SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM note WHERE key = 'syncs'";
+    let syncs: i64 = db.query_row(text, [], |row| row.get(0))?;
+    Ok(syncs.max(0).unsigned_abs())
+}
+
 /// Reads every row of a database, and tells which can't be what was written.
 pub(super) fn look(db: &Connection) -> rusqlite::Result<Rows> {
     let mut rows = Rows { good: 0, bad: 0 };
