@@ -50,6 +50,17 @@ impl Scene {
             .unwrap()
     }
 
+    /// Runs a command that must end with this code, and returns what it printed.
+    fn done_with(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.lapstrake(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {output:?}"
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a command that must succeed, and returns what it printed.
     fn done(&self, arguments: &[&str]) -> String {
         let output = self.lapstrake(arguments);
@@ -308,4 +319,55 @@ fn privileged_scenario_a_running_container_leaves_the_store_to_others() {
     drop(input);
     assert!(running.wait().unwrap().success());
     scene.done(&["rmi", &reference]);
+}
+
+#[test]
+fn privileged_scenario_check() {
+    let Some(scene) = Scene::new("check") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    scene.done(&["pull", &reference]);
+    for how in [&["check"][..], &["check", "--deep"], &["check", "--scrub"]] {
+        assert_eq!(scene.done(how), "");
+    }
+
+    // The largest file of the store is a layer's data.
+    let layers = scene.path("root/content/layers");
+    let found = Command::new("find")
+        .arg(layers)
+        .args(["-name", "data", "-size", "+100k"])
+        .output()
+        .unwrap();
+    let data = String::from_utf8(found.stdout).unwrap();
+    let file = fs::File::options().write(true).open(data.trim()).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[1; 4096], 20_000).unwrap();
+
+    assert_eq!(scene.done(&["check"]), "");
+    let code = |how: &[&str]| scene.lapstrake(how).status.code();
+    let deep = scene.lapstrake(&["check", "--deep", "--rate", "1G"]);
+    let said = String::from_utf8_lossy(&deep.stdout).into_owned();
+    assert_eq!(deep.status.code(), Some(6), "{said}");
+    assert!(said.starts_with("damage: data of layer sha256:"), "{said}");
+    assert!(
+        said.contains(&format!("part of image {reference}")),
+        "{said}"
+    );
+    assert_eq!(code(&["check", "--repair"]), Some(8));
+    assert_eq!(scene.done(&["check", "--deep"]), "");
+    assert_eq!(scene.done(&["run", &reference]), "kept\n");
+
+    // A store that can't be opened can be checked.
+    fs::File::create(scene.path("root/content/format.json")).unwrap();
+    fs::File::create(scene.path("root/state/state.db")).unwrap();
+    assert_eq!(code(&["images"]), Some(1));
+    let quick = scene.done_with(&["check", "--json"], 6);
+    assert!(quick.contains("format.json"), "{quick}");
+    let repaired = scene.lapstrake(&["check", "--repair"]);
+    let said = String::from_utf8_lossy(&repaired.stdout).into_owned();
+    assert!(said.contains("names of images"), "{said}");
+    scene.done(&["pull", &reference]);
+    assert_eq!(scene.done(&["check", "--deep"]), "");
+    assert_eq!(scene.done(&["run", &reference]), "kept\n");
 }
