@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["oci", "sys", "tree"]),
     ("drivers", &["oci", "snapshot", "sys", "tree"]),
     ("bridge", &[]),
-    ("registry-client", &["distribution", "oci"]),
+    ("registry-client", &["bridge", "distribution", "oci"]),
     (
         "transfer",
         &[
