@@ -84,7 +84,7 @@ fn once(scratch: &Scratch, which: Which, dir: &Path, reference: &str) -> Result<
 }
 
 #[expect(clippy::cast_precision_loss, reason = "to be compared roughly")]
-pub(super) fn free_bytes(dir: &Path) -> Result<f64> {
+fn free_bytes(dir: &Path) -> Result<f64> {
     let told = rustix::fs::statvfs(dir)
         .map_err(std::io::Error::from)
         .io("ask for the free space of", dir)?;
