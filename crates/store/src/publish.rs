@@ -92,7 +92,10 @@ mod tests {
     }
 
     fn open(dir: &tempfile::TempDir, boot_id: &str) -> Store {
-        Store::open(dir.path(), &HostId::from_hostname("h"), boot_id).unwrap()
+        let store = Store::open(dir.path(), &HostId::from_hostname("h"), boot_id).unwrap();
+        // As a lease does: what is published beside a sweep is taken for a dead process's.
+        store.sweep().unwrap();
+        store
     }
 
     fn publish(store: &Store, data: &[u8], got: &DiffId) -> Result<()> {
@@ -133,7 +136,7 @@ mod tests {
         publish(&store, &[7; 5000], &id()).unwrap();
         record(&store);
         publish(&store, b"8", &id()).unwrap();
-        assert_eq!(data(&store), [7; 5000]);
+        assert!(data(&store) == [7; 5000]);
         assert_eq!(left(&dir), 0);
     }
 
