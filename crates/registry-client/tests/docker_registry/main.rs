@@ -321,3 +321,47 @@ async fn a_file_of_credentials_and_a_helper() {
         "{error}"
     );
 }
+
+/// Seconds of processor that this process has used.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<f64>().unwrap())
+        .sum();
+    ticks / 100.0
+}
+
+#[tokio::test]
+#[ignore = "a measurement, not a check"]
+async fn half_a_gigabyte_to_a_docker_registry() {
+    let Some(server) = Server::start(Kind::Open) else {
+        return;
+    };
+    let client = Client::new(options()).unwrap();
+    for (name, has_name) in [("named", true), ("named on the way", false)] {
+        let bytes = Bytes::from(shared::noise((512 << 20) + usize::from(has_name)));
+        let digest = Algorithm::Sha256.digest(&bytes);
+        let want = has_name.then_some(&digest);
+        let (start, before) = (Instant::now(), processor());
+        let mut source = FromRead::new(has_name.then_some(bytes.len() as u64), |from| {
+            let mut cursor = Cursor::new(bytes.clone());
+            cursor.set_position(from);
+            Ok(cursor)
+        });
+        let repo = repo(&server.host);
+        let pushed = client.push_blob(&repo, want, &[], &mut source);
+        assert_eq!(pushed.await.unwrap().digest, digest);
+        println!(
+            "512 MiB, {name}: {:.2} s, {:.2} s of processor here",
+            start.elapsed().as_secs_f64(),
+            processor() - before
+        );
+    }
+}
