@@ -160,6 +160,12 @@ impl Client {
         BlobStream::open(self.clone(), repo, blob, from).await
     }
 
+    /// To be told when a blob's stream was not what its name says. A mirror may be to blame, so that none
+    /// is asked for this blob any more. Whether another try may therefore end otherwise.
+    pub fn distrust_mirrors(&self, repo: &Repo, blob: &Digest) -> bool {
+        self.net.distrust(repo.registry(), blob)
+    }
+
     /// From the first mirror that has it, right and whole, or else from the registry.
     async fn whole(&self, wanted: Wanted<'_>) -> Result<Whole, Error> {
         for endpoint in self.net.endpoints(wanted.repo.registry())? {

@@ -1,9 +1,10 @@
 //! What a client's requests share: connections, credentials, and which mirrors are worth asking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lapstrake_oci::Digest;
 use reqwest::{NoProxy, Proxy};
 
 use crate::auth::Auth;
@@ -28,6 +29,8 @@ pub(crate) struct Net {
     /// By host, filled when one is asked first.
     hosts: tokio::sync::Mutex<HashMap<String, reqwest::Client>>,
     resting: Mutex<HashMap<String, Instant>>,
+    /// Blobs that no mirror is asked for any more.
+    distrusted: Mutex<HashSet<Digest>>,
 }
 
 impl Net {
@@ -38,6 +41,7 @@ impl Net {
             auth: Auth::default(),
             hosts: tokio::sync::Mutex::default(),
             resting: Mutex::default(),
+            distrusted: Mutex::default(),
         })
     }
 
@@ -69,6 +73,37 @@ impl Net {
         }
         endpoints.push(Endpoint::origin(registry, &self.options)?);
         Ok(endpoints)
+    }
+
+    /// The same for a blob.
+    pub(crate) fn endpoints_of_blob(
+        &self,
+        registry: &str,
+        blob: &Digest,
+    ) -> Result<Vec<Endpoint>, Error> {
+        let distrusted = self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if distrusted.contains(blob) {
+            return Ok(vec![Endpoint::origin(registry, &self.options)?]);
+        }
+        drop(distrusted);
+        self.endpoints(registry)
+    }
+
+    /// Asks no mirror for a blob any more; whether one may have been asked so far.
+    pub(crate) fn distrust(&self, registry: &str, blob: &Digest) -> bool {
+        let has_mirrors = self
+            .options
+            .mirrors
+            .get(registry)
+            .is_some_and(|m| !m.is_empty());
+        let mut distrusted = self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        has_mirrors && distrusted.insert(blob.clone())
     }
 
     fn is_resting(&self, mirror: &str) -> bool {

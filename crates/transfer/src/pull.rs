@@ -14,7 +14,7 @@ use lapstrake_store::{Commit, Durability, ImageRecord, LayerState, Lineage, Sour
 use tokio::task::JoinSet;
 
 use crate::check::settle_layer;
-use crate::error::{Error, Result};
+use crate::error::{Class, Error, Result};
 use crate::layer::{self, Wanted};
 use crate::lease;
 use crate::limits::Limits;
@@ -278,7 +278,37 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<'_, T> {
     }
 }
 
+/// Fetches a layer; if what came was wrong and a mirror may be to blame, once more, from the registry.
 async fn fetch_layer<T: Fn(Event) + Send + Sync + 'static>(
+    store: Arc<Store>,
+    client: Client,
+    repo: Repo,
+    wanted: Wanted,
+    limits: Limits,
+    tell: Arc<T>,
+) -> Result<u64> {
+    let once = || {
+        fetch_once(
+            Arc::clone(&store),
+            client.clone(),
+            repo.clone(),
+            wanted.clone(),
+            limits,
+            Arc::clone(&tell),
+        )
+    };
+    match once().await {
+        Err(error)
+            if matches!(error.class(), Class::DataLoss | Class::Invalid)
+                && client.distrust_mirrors(&repo, &wanted.blob.digest) =>
+        {
+            once().await
+        }
+        fetched => fetched,
+    }
+}
+
+async fn fetch_once<T: Fn(Event) + Send + Sync + 'static>(
     store: Arc<Store>,
     client: Client,
     repo: Repo,

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lapstrake_oci::{DiffId, Platform};
-use lapstrake_registry_client::{Client, Options};
+use lapstrake_registry_client::{Client, Mirror, Options};
 use lapstrake_store::{HostId, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Added, Fault, Layer, Registry};
 use lapstrake_testkit::tar;
@@ -28,7 +28,11 @@ fn store(dir: &Path, boot: &str) -> Arc<Store> {
 }
 
 async fn pull_into(store: &Arc<Store>, image: &Added) -> Result<Pulled, Error> {
-    let client = Client::new(Options::of("test")).unwrap();
+    pull_with(Options::of("test"), store, image).await
+}
+
+async fn pull_with(client: Options, store: &Arc<Store>, image: &Added) -> Result<Pulled, Error> {
+    let client = Client::new(client).unwrap();
     let options = PullOptions {
         platform: Platform::host(),
         parallel: 2,
@@ -202,4 +206,30 @@ async fn data_that_became_zeros_are_told_by_their_digest() {
             .unwrap();
     };
     check_crash(overwrite, "is damaged").await;
+}
+
+#[tokio::test]
+async fn a_layer_that_a_mirror_damaged_comes_from_the_registry() {
+    let (registry, mirror, layers) = (
+        Registry::start(Access::Open),
+        Registry::start(Access::Open),
+        layers(),
+    );
+    let image = registry.add_image("app", "1", &layers);
+    let there = mirror.add_image("app", "1", &layers);
+    mirror.fault(&there.layers[0].digest, Fault::WrongByte(2_000));
+    let mut options = Options::of("test");
+    let at_mirror = Mirror {
+        host: mirror.host(),
+        prefix: String::new(),
+    };
+    options.mirrors.insert(registry.host(), vec![at_mirror]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path(), "boot");
+    pull_with(options, &store, &image).await.unwrap();
+    for id in ids(&layers) {
+        check_layer(&store, &id).unwrap();
+    }
+    let asked = registry.requests();
+    assert_eq!(asked.len(), 1, "the damaged layer only: {asked:?}");
 }

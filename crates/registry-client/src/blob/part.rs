@@ -25,7 +25,9 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(client: Client, repo: &Repo, blob: &Descriptor) -> Result<Self, Error> {
-        let endpoints = client.net.endpoints(repo.registry())?;
+        let endpoints = client
+            .net
+            .endpoints_of_blob(repo.registry(), &blob.digest)?;
         Ok(Self {
             peers: endpoints
                 .into_iter()
