@@ -3,6 +3,7 @@
 use lapstrake_oci::{Config, DiffId, Digest, Manifest, Parsed, Reference, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
 use lapstrake_store::{Claim, ImageRecord, LayerFiles, LayerRecord, LayerState, Object};
+use lapstrake_sys::parallel;
 use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
@@ -150,7 +151,8 @@ impl Engine {
             let files = files.ok_or_else(|| missing(&layer.diff_id))?;
             Ok(self.files(layer, files))
         };
-        layers.iter().map(files).collect()
+        // Cold, each look waits for the disk.
+        parallel::map(&layers, files)
     }
 
     /// Makes those indexes of a stack again that are not what was recorded.

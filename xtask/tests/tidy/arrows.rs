@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "registry-client",
             "snapshot",
             "store",
+            "sys",
             "transfer",
             "tree",
         ],
