@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lapstrake_snapshot::{Result, io, std_io};
-use lapstrake_sys::publish;
+use lapstrake_sys::{dir, publish};
 
 /// A driver's directory.
 #[derive(Debug, Clone)]
@@ -154,24 +154,12 @@ fn remove_all(path: &Path) -> Result<()> {
 
 /// Makes a directory and those above it, for root alone.
 pub(crate) fn make_dirs(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(std_io("create directory", path))
+    dir::make_private(path).map_err(std_io("create directory", path))
 }
 
 /// Names in a directory; none if it is not there.
 pub(crate) fn names(path: &Path) -> Result<Vec<std::ffi::OsString>> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(std_io("list", path)(error)),
-    };
-    entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<std::io::Result<_>>()
-        .map_err(std_io("list", path))
+    dir::names(path).map_err(std_io("list", path))
 }
 
 #[cfg(test)]

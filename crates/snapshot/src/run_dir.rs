@@ -24,15 +24,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lapstrake_oci::DiffId;
-use lapstrake_sys::file;
-use lapstrake_sys::mount::{self, Context, Restrictions, Unmount};
+use lapstrake_sys::mount::{self, Unmount};
+use lapstrake_sys::{dir, file};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -298,17 +298,7 @@ impl Locked<'_> {
                 object: live.display().to_string(),
                 source,
             };
-            let tmpfs = Context::open("tmpfs").map_err(named)?;
-            tmpfs.string("source", "lapstrake").map_err(named)?;
-            tmpfs.string("mode", "0700").map_err(named)?;
-            let tmpfs = tmpfs
-                .create(Restrictions {
-                    read_only: false,
-                    inert: true,
-                })
-                .map_err(named)?;
-            tmpfs.attach_at(&live).map_err(named)?;
-            mount::make_private(&live).map_err(named)?;
+            mount::private_tmpfs(&live).map_err(named)?;
         }
         make_dir(&self.stacks())?;
         make_dir(&self.layers_path())?;
@@ -505,11 +495,7 @@ fn namespace() -> Result<u64> {
 }
 
 fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(std_io("create directory", path))
+    dir::make_private(path).map_err(std_io("create directory", path))
 }
 
 /// Opens a directory for use as a place in path look-ups.
@@ -526,13 +512,5 @@ pub(crate) fn open_dir_at(dir: impl AsFd, path: &Path) -> Result<OwnedFd> {
 
 /// Names in a directory; none if it is not there.
 fn names(path: &Path) -> Result<Vec<OsString>> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(std_io("list", path)(error)),
-    };
-    entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<std::io::Result<_>>()
-        .map_err(std_io("list", path))
+    dir::names(path).map_err(std_io("list", path))
 }

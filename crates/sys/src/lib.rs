@@ -1,4 +1,4 @@
-//! The kernel: mounts, loop devices, quotas, the FUSE device, xattrs, publish-by-link, threads that
+//! The kernel: mounts, directories, loop devices, quotas, the FUSE device, xattrs, publish-by-link, threads that
 //! wait for it.
 //!
 //! The only crate with `unsafe`; it knows no policy.
@@ -9,6 +9,7 @@
 
 pub mod btrfs;
 pub mod copy;
+pub mod dir;
 pub mod ext4;
 pub mod file;
 pub mod fuse;

@@ -339,6 +339,20 @@ pub fn make_private(target: &Path) -> Result<()> {
         .map_err(|e| Error::call("make private", target.display().to_string(), e))
 }
 
+/// Mounts a tmpfs of our own at a directory, for root alone and private: what is mounted in it is
+/// not propagated into every mount namespace of the host.
+pub fn private_tmpfs(target: &Path) -> Result<()> {
+    let tmpfs = Context::open("tmpfs")?;
+    tmpfs.string("source", "lapstrake")?;
+    tmpfs.string("mode", "0700")?;
+    let tmpfs = tmpfs.create(Restrictions {
+        read_only: false,
+        inert: true,
+    })?;
+    tmpfs.attach_at(target)?;
+    make_private(target)
+}
+
 /// When an unmount is allowed to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unmount {

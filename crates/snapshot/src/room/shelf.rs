@@ -23,6 +23,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lapstrake_sys::dir;
 use lapstrake_sys::publish::{self, Published};
 use rustix::fs::{FlockOperation, flock};
 
@@ -80,15 +81,7 @@ impl Shelf {
 
     /// Waits until no other process takes numbers.
     pub(super) fn lock(&self) -> Result<Locked> {
-        let path = self.rooms.join(".lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        file.lock().map_err(io("lock", &path))?;
-        Ok(Locked { file })
+        Locked::wait_for(&self.rooms.join(".lock"))
     }
 
     /// A place to make a room in.
@@ -154,10 +147,24 @@ impl Shelf {
     }
 }
 
-/// While this lives, no other process takes numbers.
+/// A locked file: while this lives, no other process does what the lock is for.
 #[derive(Debug)]
 pub(super) struct Locked {
     file: File,
+}
+
+impl Locked {
+    /// Waits for the lock of the file at `path`, which is made if it is not there.
+    pub(super) fn wait_for(path: &Path) -> Result<Self> {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(io("open", path))?;
+        file.lock().map_err(io("lock", path))?;
+        Ok(Self { file })
+    }
 }
 
 impl Drop for Locked {
@@ -290,22 +297,10 @@ fn make_dir(path: &Path) -> std::io::Result<()> {
 
 /// Makes a directory of ours and those above it.
 pub(super) fn make_dirs(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(io("create directory", path))
+    dir::make_private(path).map_err(io("create directory", path))
 }
 
 /// Names in a directory; none if it is not there.
 pub(super) fn names(path: &Path) -> Result<Vec<std::ffi::OsString>> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io("list", path)(error)),
-    };
-    entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<std::io::Result<_>>()
-        .map_err(io("list", path))
+    dir::names(path).map_err(io("list", path))
 }

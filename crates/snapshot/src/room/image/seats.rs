@@ -5,15 +5,14 @@
 //! removes those too. In another namespace than the first, there is another tmpfs. It goes with the
 //! last directory in it; `<run>.lock` is held while one is made, and while it goes.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use lapstrake_sys::mount::{self, Context, Restrictions, Unmount};
+use lapstrake_sys::mount::{self, Unmount};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::room::error::io;
-use crate::room::shelf::{make_dirs, names};
+use crate::room::shelf::{Locked, make_dirs, names};
 use crate::room::{Error, Result};
 
 /// The directory of mounts.
@@ -51,31 +50,16 @@ impl Seats {
             path: self.run.clone(),
             source,
         };
-        let tmpfs = Context::open("tmpfs").map_err(named)?;
-        tmpfs.string("source", "lapstrake").map_err(named)?;
-        tmpfs.string("mode", "0700").map_err(named)?;
-        let restrictions = Restrictions {
-            read_only: false,
-            inert: true,
-        };
-        let tmpfs = tmpfs.create(restrictions).map_err(named)?;
-        tmpfs.attach_at(&self.run).map_err(named)?;
-        mount::make_private(&self.run).map_err(named)
+        mount::private_tmpfs(&self.run).map_err(named)
     }
 
+    /// While this lives, no directory is made here, and the tmpfs stays as it is.
     fn lock(&self) -> Result<Locked> {
         let path = self.run.with_added_extension("lock");
         if let Some(parent) = path.parent() {
             make_dirs(parent)?;
         }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        file.lock().map_err(io("lock", &path))?;
-        Ok(Locked { file })
+        Locked::wait_for(&path)
     }
 
     /// Unmounts the tmpfs if nothing is in it.
@@ -139,18 +123,6 @@ impl Seats {
     /// Names of all directories for mounts, in use or not.
     pub(crate) fn names(&self) -> Result<Vec<std::ffi::OsString>> {
         names(&self.run)
-    }
-}
-
-/// While this lives, no directory is made here, and the tmpfs stays as it is.
-struct Locked {
-    file: File,
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // Closing is not enough: a thread with a descriptor table of its own may have a copy.
-        drop(self.file.unlock());
     }
 }
 
