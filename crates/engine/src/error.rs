@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+pub use lapstrake_transfer::Class;
+
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Why a verb failed.
@@ -103,32 +105,11 @@ pub enum Error {
     },
 }
 
-/// What kind of answer an error is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// The object is not there.
-    NotFound,
-    /// Not allowed.
-    PermissionDenied,
-    /// Worth another try.
-    Unavailable,
-    /// Bytes are wrong.
-    DataLoss,
-    /// No space or quota left.
-    ResourceExhausted,
-    /// What was asked for cannot be done.
-    Invalid,
-    /// The machine, or this program, failed.
-    Internal,
-}
-
 impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
         use lapstrake_snapshot::Class as Mount;
         use lapstrake_snapshot::room::Class as Room;
-        use lapstrake_transfer::Class as Transfer;
-        use lapstrake_tree::changes::Error as Changes;
         match self {
             Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
             Self::ImageUsed { .. }
@@ -140,22 +121,8 @@ impl Error {
             | Self::NoUser(_)
             | Self::Driver(_)
             | Self::Image(_) => Class::Invalid,
-            Self::Store(error) => match error.class() {
-                lapstrake_store::Class::NotFound => Class::NotFound,
-                lapstrake_store::Class::DataLoss => Class::DataLoss,
-                lapstrake_store::Class::FailedPrecondition => Class::Invalid,
-                lapstrake_store::Class::ResourceExhausted => Class::ResourceExhausted,
-                lapstrake_store::Class::Internal => Class::Internal,
-            },
-            Self::Transfer(error) => match error.class() {
-                Transfer::NotFound => Class::NotFound,
-                Transfer::PermissionDenied => Class::PermissionDenied,
-                Transfer::Unavailable => Class::Unavailable,
-                Transfer::DataLoss => Class::DataLoss,
-                Transfer::ResourceExhausted => Class::ResourceExhausted,
-                Transfer::Invalid => Class::Invalid,
-                Transfer::Internal => Class::Internal,
-            },
+            Self::Store(error) => error.class().into(),
+            Self::Transfer(error) => error.class(),
             Self::Mount(error) => match error.class() {
                 Mount::FailedPrecondition | Mount::Unsupported => Class::Invalid,
                 Mount::DataLoss => Class::DataLoss,
@@ -169,12 +136,7 @@ impl Error {
                 Room::ResourceExhausted => Class::ResourceExhausted,
                 Room::Internal => Class::Internal,
             },
-            Self::Changes(error) => match error {
-                Changes::Unsteady { .. } => Class::Unavailable,
-                Changes::Unrepresentable { .. } => Class::Invalid,
-                Changes::Damaged { .. } => Class::DataLoss,
-                Changes::Io { .. } | Changes::Output(_) => Class::Internal,
-            },
+            Self::Changes(error) => error.into(),
             Self::Client(_) | Self::Runtime { .. } | Self::Io { .. } => Class::Internal,
         }
     }

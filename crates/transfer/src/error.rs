@@ -118,17 +118,41 @@ pub enum Class {
     DataLoss,
     /// No space or quota left.
     ResourceExhausted,
-    /// The image cannot be used.
+    /// What was asked for cannot be done, or the image cannot be used.
     Invalid,
     /// The machine, or this program, failed.
     Internal,
+}
+
+impl From<lapstrake_store::Class> for Class {
+    fn from(class: lapstrake_store::Class) -> Self {
+        use lapstrake_store::Class as Store;
+        match class {
+            Store::NotFound => Self::NotFound,
+            Store::DataLoss => Self::DataLoss,
+            Store::FailedPrecondition => Self::Invalid,
+            Store::ResourceExhausted => Self::ResourceExhausted,
+            Store::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<&lapstrake_tree::changes::Error> for Class {
+    fn from(error: &lapstrake_tree::changes::Error) -> Self {
+        use lapstrake_tree::changes::Error as Changes;
+        match error {
+            Changes::Unsteady { .. } => Self::Unavailable,
+            Changes::Unrepresentable { .. } => Self::Invalid,
+            Changes::Damaged { .. } => Self::DataLoss,
+            Changes::Io { .. } | Changes::Output(_) => Self::Internal,
+        }
+    }
 }
 
 impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
         use lapstrake_registry_client::Class as Client;
-        use lapstrake_store::Class as Store;
         match self {
             Self::Registry(error) => match error.class() {
                 Client::NotFound => Class::NotFound,
@@ -137,26 +161,14 @@ impl Error {
                 Client::DataLoss => Class::DataLoss,
                 Client::Invalid => Class::Invalid,
             },
-            Self::Store(error) => match error.class() {
-                Store::NotFound => Class::NotFound,
-                Store::DataLoss => Class::DataLoss,
-                Store::ResourceExhausted => Class::ResourceExhausted,
-                Store::FailedPrecondition => Class::Invalid,
-                Store::Internal => Class::Internal,
-            },
+            Self::Store(error) => error.class().into(),
             Self::Tar { source } if source.class() == lapstrake_tree::error::Class::System => {
                 Class::Internal
             }
             Self::Image(_) | Self::Decode(_) | Self::Tar { .. } | Self::Index { .. } => {
                 Class::Invalid
             }
-            Self::Changes(error) => match error {
-                lapstrake_tree::changes::Error::Unsteady { .. } => Class::Unavailable,
-                lapstrake_tree::changes::Error::Unrepresentable { .. } => Class::Invalid,
-                lapstrake_tree::changes::Error::Damaged { .. } => Class::DataLoss,
-                lapstrake_tree::changes::Error::Io { .. }
-                | lapstrake_tree::changes::Error::Output(_) => Class::Internal,
-            },
+            Self::Changes(error) => error.into(),
             Self::BlobMismatch { .. } | Self::Damaged { .. } => Class::DataLoss,
             Self::Cancelled | Self::Refill(_) => Class::Unavailable,
             Self::Unwritable { source, .. }

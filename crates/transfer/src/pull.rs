@@ -287,16 +287,7 @@ async fn fetch_layer<T: Fn(Event) + Send + Sync + 'static>(
     limits: Limits,
     tell: Arc<T>,
 ) -> Result<u64> {
-    let once = || {
-        fetch_once(
-            Arc::clone(&store),
-            client.clone(),
-            repo.clone(),
-            wanted.clone(),
-            limits,
-            Arc::clone(&tell),
-        )
-    };
+    let once = || fetch_once(&store, &client, &repo, &wanted, limits, &*tell);
     match once().await {
         Err(error)
             if matches!(error.class(), Class::DataLoss | Class::Invalid)
@@ -308,22 +299,22 @@ async fn fetch_layer<T: Fn(Event) + Send + Sync + 'static>(
     }
 }
 
-async fn fetch_once<T: Fn(Event) + Send + Sync + 'static>(
-    store: Arc<Store>,
-    client: Client,
-    repo: Repo,
-    wanted: Wanted,
+async fn fetch_once(
+    store: &Arc<Store>,
+    client: &Client,
+    repo: &Repo,
+    wanted: &Wanted,
     limits: Limits,
-    tell: Arc<T>,
+    tell: &(impl Fn(Event) + Send + Sync),
 ) -> Result<u64> {
-    let blob = wanted.blob.clone();
+    let blob = &wanted.blob;
     tell(Event::Started {
         blob: blob.digest.clone(),
         bytes: blob.size,
     });
     let (writer, reader) = pipe(PIPE_CHUNKS);
-    let source = source(&repo, &blob);
-    let at = Arc::clone(&store);
+    let source = source(repo, blob);
+    let (at, wanted) = (Arc::clone(store), wanted.clone());
     let receiver = worker("layer", move || {
         let staged = layer::stage(&at, &wanted, limits, reader)?;
         let record = staged.publish(&at, Durability::HasSource)?;
@@ -332,7 +323,7 @@ async fn fetch_once<T: Fn(Event) + Send + Sync + 'static>(
     })
     .map_err(Error::NoThread)?;
     let mut received = 0;
-    let feed = feed(&client, &repo, &blob, writer, |bytes| {
+    let feed = feed(client, repo, blob, writer, |bytes| {
         received = bytes;
         tell(Event::Progress {
             blob: blob.digest.clone(),
@@ -342,7 +333,7 @@ async fn fetch_once<T: Fn(Event) + Send + Sync + 'static>(
     feed.await;
     let record = receiver.join().await??;
     tell(Event::Done {
-        blob: blob.digest,
+        blob: blob.digest.clone(),
         tar_bytes: record.tar_len,
     });
     Ok(received)
