@@ -9,6 +9,7 @@ use lapstrake_snapshot::{self as snapshot, Layer};
 
 use crate::Engine;
 use crate::error::{Result, io_error};
+use crate::image::Claimed;
 
 /// What may be done in a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,21 @@ impl Engine {
     ) -> Result<MountedRoot> {
         let start = Instant::now();
         let claimed = self.claim(reference)?;
+        let mounted = self.mount_claimed(&claimed, target, access)?;
+        Ok(MountedRoot {
+            target: mounted.target,
+            fresh: mounted.fresh,
+            shared: mounted.shared,
+            took: start.elapsed(),
+        })
+    }
+
+    pub(crate) fn mount_claimed(
+        &self,
+        claimed: &Claimed,
+        target: &Path,
+        access: &Access,
+    ) -> Result<snapshot::Mounted> {
         let (image, config) = (&claimed.image, &claimed.config);
         let place = match access {
             Access::ReadOnly => None,
@@ -62,19 +78,13 @@ impl Engine {
             }
             self.run.mount(&*driver, stack, place.as_deref(), target)
         };
-        let mounted = match mount(&self.stack(image, config)?) {
+        match mount(&self.stack(image, config)?) {
             Err(snapshot::Error::Index { .. }) => {
                 self.mend_indexes(config)?;
-                mount(&self.stack(image, config)?)?
+                Ok(mount(&self.stack(image, config)?)?)
             }
-            done => done?,
-        };
-        Ok(MountedRoot {
-            target: mounted.target,
-            fresh: mounted.fresh,
-            shared: mounted.shared,
-            took: start.elapsed(),
-        })
+            done => Ok(done?),
+        }
     }
 
     /// Unmounts a root, and the layers that no other root uses.

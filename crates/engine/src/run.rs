@@ -52,8 +52,7 @@ impl Engine {
     /// # Errors
     /// If the image isn't in the store, or the root can't be mounted.
     pub fn bundle(&self, reference: &Reference, options: &RunOptions) -> Result<Bundle> {
-        let image = self.image(reference)?;
-        let config = self.config(&image)?;
+        let claimed = self.claim(reference)?;
         let bundle = Bundle {
             name: options.name.clone(),
             runtime: options.runtime.clone(),
@@ -63,18 +62,20 @@ impl Engine {
         };
         // Both must be new, or a failure here would remove what belongs to another container.
         create_new(&bundle.dir)?;
-        if let Err(error) = self.create(reference, &options.name, options.limit) {
+        if let Err(error) = self.create_over(&claimed, &options.name, options.limit) {
             drop(bundle.remove());
             return Err(error);
         }
         let root = bundle.root();
-        if let Err(error) = self.mount(reference, &root, &Access::Writable(options.name.clone())) {
+        let access = Access::Writable(options.name.clone());
+        if let Err(error) = self.mount_claimed(&claimed, &root, &access) {
             // The failure is what to tell, not that its remains can't be removed.
             drop(self.remove_bundle(&bundle));
             return Err(error);
         }
         let specify = || {
-            let spec = runtime_spec::build(config.value(), &options.command, &options.name, &root)?
+            let config = claimed.config.value();
+            let spec = runtime_spec::build(config, &options.command, &options.name, &root)?
                 .ok_or_else(|| Error::NoCommand(reference.familiar()))?;
             write(&bundle.dir.join("config.json"), &spec)
         };

@@ -21,6 +21,7 @@ use lapstrake_store::{ImageRecord, WritableRecord};
 
 use crate::Engine;
 use crate::error::{Error, Result, io_error};
+use crate::image::Claimed;
 
 /// A writable layer, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,10 @@ impl Engine {
     /// If the image isn't in the store, the name is taken, or nothing here can hold the layer to the
     /// limit.
     pub fn create(&self, reference: &Reference, name: &str, limit: Limit) -> Result<()> {
-        let claimed = self.claim(reference)?;
+        self.create_over(&self.claim(reference)?, name, limit)
+    }
+
+    pub(crate) fn create_over(&self, claimed: &Claimed, name: &str, limit: Limit) -> Result<()> {
         let _making = self.making_writables();
         if self.store.state().writable(name)?.is_some() {
             return Err(room::Error::Exists(name.parse()?).into());
