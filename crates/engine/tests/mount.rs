@@ -1,14 +1,13 @@
 //! Mounting images from a store whose files something happened to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
+mod shared;
+
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use lapstrake_engine::{
-    Access, Client, ClientOptions, Engine, Limits, Opening, Platform, PullOptions, Reference,
-    Surroundings,
-};
+use lapstrake_engine::{Access, Engine, Opening, Reference};
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::tar;
 
@@ -26,29 +25,13 @@ impl Scene {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let surroundings = Surroundings {
-            root: dir.path().join("root"),
-            run: dir.path().join("run"),
-            hostname: "h".to_owned(),
-            boot_id: "boot".to_owned(),
-        };
+        let surroundings = shared::surroundings(dir.path(), "boot");
         let engine = Engine::open(&surroundings, Opening::Own(None)).unwrap();
         let registry = Registry::start(registry::Access::Open);
         let layers = [("below", "1"), ("above", "2")]
             .map(|(name, contents)| Layer::plain(tar::of_file(name, contents.as_bytes())));
         let image = registry.add_image("app", "1", &layers).reference;
-        let client = Client::new(ClientOptions::of("test")).unwrap();
-        let options = PullOptions {
-            platform: Platform::host(),
-            parallel: 1,
-            limits: Limits::DEFAULT,
-        };
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(engine.pull(&client, &image, &options, |_event| {}))
-            .unwrap();
+        shared::pull(&engine, &image);
         Some(Self { dir, engine, image })
     }
 

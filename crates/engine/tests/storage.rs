@@ -1,14 +1,15 @@
 //! One store through several storage drivers.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
+mod shared;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lapstrake_engine::{
-    Access, Client, ClientOptions, DriverName, Engine, Error, IfUsed, Limits, Opening, Platform,
-    PullOptions, Reference, StorageOptions, StorageRequest, Surroundings,
+    Access, DriverName, Engine, Error, IfUsed, Opening, Reference, StorageOptions, StorageRequest,
 };
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::scene::listing;
@@ -31,32 +32,12 @@ impl Scene {
             .map(|(name, contents)| Layer::plain(tar::of_file(name, contents.as_bytes())));
         let image = registry.add_image("app", "1", &layers).reference;
         let scene = Self { dir, image };
-        let options = PullOptions {
-            platform: Platform::host(),
-            parallel: 1,
-            limits: Limits::DEFAULT,
-        };
-        let client = Client::new(ClientOptions::of("test")).unwrap();
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(
-                scene
-                    .open(None)
-                    .pull(&client, &scene.image, &options, |_event| {}),
-            )
-            .unwrap();
+        shared::pull(&scene.open(None), &scene.image);
         Some(scene)
     }
 
     fn open(&self, driver: Option<DriverName>) -> Engine {
-        let surroundings = Surroundings {
-            root: self.dir.path().join("root"),
-            run: self.dir.path().join("run"),
-            hostname: "h".to_owned(),
-            boot_id: "boot".to_owned(),
-        };
+        let surroundings = shared::surroundings(self.dir.path(), "boot");
         let engine = Engine::open(&surroundings, Opening::Own(None)).unwrap();
         engine.with_storage(StorageRequest {
             driver,

@@ -7,5 +7,7 @@ mod limit;
 mod random;
 mod readers;
 mod scene;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod steps;
 mod tree;

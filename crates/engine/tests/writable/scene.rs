@@ -9,13 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lapstrake_drivers::erofs::{Erofs, PageCache};
 use lapstrake_drivers::vfs::Xattrs;
 use lapstrake_drivers::{Overlay2, Vfs};
-use lapstrake_engine::{
-    Access, Client, ClientOptions, CommitOptions, Committed, Engine, Limits, Opening, Platform,
-    PullOptions, Reference, Surroundings,
-};
+use lapstrake_engine::{Access, CommitOptions, Committed, Engine, Opening, Reference};
 use lapstrake_snapshot::{CopyUp, Driver, RunDir};
 use lapstrake_testkit::registry::{self, Layer, Registry};
 use lapstrake_testkit::tar::Tar;
+
+use crate::shared;
 
 pub(crate) struct Scene {
     // Dropped in this order: the engine lets go of the store before its directory goes.
@@ -100,18 +99,7 @@ impl Scene {
         let engine = open(dir.path(), driver, "boot");
         let registry = Registry::start(registry::Access::Open);
         let image = registry.add_image("app", "1", &layers()).reference;
-        let client = Client::new(ClientOptions::of("test")).unwrap();
-        let options = PullOptions {
-            platform: Platform::host(),
-            parallel: 1,
-            limits: Limits::DEFAULT,
-        };
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(engine.pull(&client, &image, &options, |_event| {}))
-            .unwrap();
+        shared::pull(&engine, &image);
         Some(Self {
             engine,
             image,
@@ -161,12 +149,7 @@ impl Scene {
 
 /// Opens the store as after a start with this boot id: after another one there may be something to sweep.
 pub(crate) fn open(dir: &Path, driver: Maker, boot_id: &str) -> Engine {
-    let surroundings = Surroundings {
-        root: dir.join("root"),
-        run: dir.join("run"),
-        hostname: "h".to_owned(),
-        boot_id: boot_id.to_owned(),
-    };
+    let surroundings = shared::surroundings(dir, boot_id);
     Engine::open_with(&surroundings, Opening::Own(None), driver(dir)).unwrap()
 }
 
