@@ -7,6 +7,7 @@
 pub mod contract;
 pub mod disk;
 pub mod inventory;
+pub mod proxy;
 pub mod registry;
 pub mod scene;
 pub mod seeds;
