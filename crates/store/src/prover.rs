@@ -1,8 +1,8 @@
 //! The prover: a thread of the owner that waits for the disk, so that nobody else must.
 //!
 //! A layer that has a source is published before it is on disk: it is *present*. The prover syncs its
-//! files and directories and then records it as *proved*. What it works on is claimed, so that the layer
-//! which is recorded is the one that was synced.
+//! files and directories and then records it as *proved*. Nothing that it works on is removed meanwhile,
+//! so that the layer which is recorded is the one that was synced.
 //!
 //! A failed sync says that bytes may be lost, once: a second sync can succeed and mean nothing, and
 //! the page cache can show what the disk does not have. So the layer is not tried again but
@@ -148,7 +148,9 @@ fn work(shared: &Shared, jobs: &Receiver<Job>, stop: &AtomicBool) {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let _claim = shared.claims.claim([Object::Layer(layer.clone())]);
+                    // Not a claim: nobody has asked for the layer, so a collection that begins
+                    // meanwhile must not spare it. It waits for this one layer instead.
+                    let _alone = shared.claims.begin();
                     // If it fails, the layer is doubtful, and that will be told when it is used.
                     drop(prove(shared, &[layer], &[]));
                 }

@@ -12,15 +12,19 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
-use lapstrake_store::{Commit, Disk, HostId, LayerState, Object, Place, RealDisk, Store};
+use lapstrake_store::{
+    Collected, Commit, Disk, HostId, ImageRecord, LayerState, Object, Place, RealDisk, Store,
+};
 use lapstrake_sys::publish::{Published, StagedFile};
 use shared::{Scene, layer_id};
 
-/// A disk on which syncs of `data` fail when it is told so.
+/// A disk on which syncs of `data` fail, or take their time, when it is told so.
 #[derive(Debug, Default)]
 struct FailingDisk {
     fails: AtomicBool,
+    slow: AtomicBool,
 }
 
 impl Disk for FailingDisk {
@@ -49,6 +53,9 @@ impl Disk for FailingDisk {
         // As the kernel does: it tells once.
         if self.fails.swap(false, Ordering::Relaxed) {
             return Err(io::Error::from_raw_os_error(5));
+        }
+        if self.slow.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
         }
         RealDisk.sync_file(file)
     }
@@ -104,19 +111,39 @@ fn a_failed_sync_makes_the_layer_doubtful_and_a_second_one_does_not_help() {
     assert_eq!(state(&store, "a"), LayerState::Doubtful);
 }
 
+fn remove(store: &Store, image: ImageRecord) -> Collected {
+    let (collection, now) = (store.collect(), SystemTime::now());
+    let inventory = collection.inventory(now).unwrap();
+    let plan = collection
+        .plan(&inventory, &[image], &BTreeSet::new())
+        .unwrap();
+    collection.carry_out(&plan, now).unwrap()
+}
+
+#[test]
+fn what_is_proved_without_being_asked_for_is_removed_all_the_same() {
+    let scene = Scene::new();
+    let disk = Arc::new(FailingDisk::default());
+    let image = {
+        let store = open(&disk, scene.root(), "boot");
+        scene.publish(&store, "one", 1, &["a", "b"])
+    };
+    disk.slow.store(true, Ordering::Relaxed);
+    let store = open(&disk, scene.root(), "boot");
+    // By now the prover works on what was left.
+    std::thread::sleep(Duration::from_millis(50));
+    let collected = remove(&store, image);
+    assert_eq!(collected.spared, 0);
+    assert!(!store.content.has_layer(&layer_id("a")));
+}
+
 #[test]
 fn what_is_being_proved_is_not_removed() {
     let scene = Scene::new();
     let store = scene.open();
     let image = scene.publish(&store, "one", 1, &["a"]);
     let proof = store.prove(vec![layer_id("a")], vec![]).unwrap();
-    let collection = store.collect();
-    let now = std::time::SystemTime::now();
-    let inventory = collection.inventory(now).unwrap();
-    let plan = collection
-        .plan(&inventory, &[image], &BTreeSet::new())
-        .unwrap();
-    let collected = collection.carry_out(&plan, now).unwrap();
+    let collected = remove(&store, image);
     // Whether the prover was faster than the collection or not.
     let removed = collected.objects.contains(&Object::Layer(layer_id("a")));
     let recorded = store.state().layer(&layer_id("a")).unwrap().is_some();
