@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use crate::error::io;
-use crate::record::{Record, RootKey};
+use crate::record::{Inode, Record, RootKey};
 use crate::run_dir::{Locked, open_dir_at};
 use crate::{
     Error, Lower, Mounted, Mounts, OpenDir, Overlay, OverlayApi, Rendered, Result, Root, Shared,
@@ -63,7 +63,7 @@ pub(crate) fn perform(
         Root::Bind { source, read_only } => {
             let root = Detached::copy_of_open(source.as_fd(), *read_only)
                 .map_err(named(source.path().display().to_string()))?;
-            record.source = source.path().to_owned();
+            record.inode = Inode::of(&root).map_err(io("stat", target))?;
             let key = RootKey::of_mount(&root).map_err(io("stat", target))?;
             locked.record(&key, &record)?;
             root
@@ -145,7 +145,7 @@ fn record(
         driver: driver.to_owned(),
         mounts: mounts.shared.iter().map(|s| name(&s.layer)).collect(),
         layers: mounts.layers.clone(),
-        source: std::path::PathBuf::new(),
+        inode: Inode::default(),
         place: place.map(Path::to_owned).unwrap_or_default(),
         target: target.to_owned(),
     }

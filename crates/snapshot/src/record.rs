@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lapstrake_oci::{DiffId, Digest};
 use lapstrake_sys::file::{self, FilesystemKind};
 use lapstrake_sys::mount::{self, Mounted};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// What tells one root from all others that live.
@@ -56,30 +57,50 @@ impl RootKey {
         }
     }
 
-    /// Whether the root is in the table of mounts.
-    pub(crate) fn lives(&self, record: &Record, table: &[Mounted]) -> bool {
+    /// Whether the root is in the table of mounts. `inode_at` looks up the root of a mount.
+    ///
+    /// Another mount may have the number of one that is gone, also one of a directory with the same
+    /// path in another store; it is no mount of the same directory.
+    pub(crate) fn lives(
+        &self,
+        record: &Record,
+        table: &[Mounted],
+        inode_at: impl Fn(&Mounted) -> Option<Inode>,
+    ) -> bool {
         table.iter().any(|mounted| match self {
             Self::Overlay(minor) => mounted.filesystem == "overlay" && mounted.device.1 == *minor,
-            Self::Mount(id) => mounted.id == *id && same_end(&mounted.root, &record.source),
+            Self::Mount(id) => {
+                mounted.id == *id && inode_at(mounted).is_none_or(|inode| inode == record.inode)
+            }
             // Until it is released.
             Self::Held(_) => true,
         })
     }
 }
 
-/// Whether a root's path within its file system can be that of `source`: its last two names are the
-/// same, as far as it has so many.
-fn same_end(within: &Path, source: &Path) -> bool {
-    let names = |path: &Path| -> Vec<_> {
-        let names = path.iter().skip(1).map(OsStr::to_owned);
-        names
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .take(2)
-            .collect()
-    };
-    names(source).starts_with(&names(within))
+/// Which directory it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Inode {
+    device: u64,
+    number: u64,
+}
+
+impl Inode {
+    pub(crate) fn of(root: impl AsFd) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(root)?;
+        Ok(Self {
+            device: stat.st_dev,
+            number: stat.st_ino,
+        })
+    }
+
+    /// The root of a mount; `None` if that can't be seen, since something lies over it.
+    pub(crate) fn at(mounted: &Mounted) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&*mounted.target, flags, Mode::empty()).ok()?;
+        (mount::id(root.as_fd()) == Ok(mounted.id)).then_some(())?;
+        Self::of(&root).ok()
+    }
 }
 
 impl fmt::Display for RootKey {
@@ -103,23 +124,23 @@ pub(crate) struct Record {
     pub(crate) mounts: Vec<String>,
     /// Layers that it uses.
     pub(crate) layers: Vec<DiffId>,
-    /// What is bound there; empty for an overlay.
-    pub(crate) source: PathBuf,
+    /// What is bound there; of no meaning for an overlay.
+    pub(crate) inode: Inode,
     /// The writable layer's place; empty for a root that is read-only.
     pub(crate) place: PathBuf,
     /// Where it was mounted.
     pub(crate) target: PathBuf,
 }
 
-const VERSION: &str = "lapstrake root 3";
+const VERSION: &str = "lapstrake root 4";
 const END: &[u8] = b"end";
 
 impl Record {
     /// Lines of a word and its value, an end mark; then, as they are, with NULs between, the paths.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut text = format!(
-            "{VERSION}\nnamespace {}\ndriver {}\n",
-            self.namespace, self.driver
+            "{VERSION}\nnamespace {}\ndriver {}\nbound {} {}\n",
+            self.namespace, self.driver, self.inode.device, self.inode.number
         );
         for name in &self.mounts {
             text += &format!("mount {name}\n");
@@ -129,7 +150,7 @@ impl Record {
         }
         let mut bytes = text.into_bytes();
         bytes.extend(b"paths\0");
-        for path in [&self.source, &self.place, &self.target] {
+        for path in [&self.place, &self.target] {
             bytes.extend(path.as_os_str().as_bytes());
             bytes.push(0);
         }
@@ -146,7 +167,7 @@ impl Record {
                 parts.next()?.to_vec(),
             )))
         };
-        let (source, place, target) = (path()?, path()?, path()?);
+        let (place, target) = (path()?, path()?);
         if parts.next()? != END || parts.next().is_some() {
             return None;
         }
@@ -157,9 +178,15 @@ impl Record {
         let mut record = Self {
             namespace: lines.next()?.strip_prefix("namespace ")?.parse().ok()?,
             driver: lines.next()?.strip_prefix("driver ")?.to_owned(),
+            inode: {
+                let (device, number) = lines.next()?.strip_prefix("bound ")?.split_once(' ')?;
+                Inode {
+                    device: device.parse().ok()?,
+                    number: number.parse().ok()?,
+                }
+            },
             mounts: Vec::new(),
             layers: Vec::new(),
-            source,
             place,
             target,
         };
@@ -177,8 +204,11 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
     use lapstrake_oci::Algorithm;
+
+    use super::*;
 
     fn record(target: &str) -> Record {
         Record {
@@ -186,7 +216,10 @@ mod tests {
             driver: "erofs".to_owned(),
             mounts: vec!["aa".to_owned(), "bb".to_owned()],
             layers: vec![DiffId(Algorithm::Sha256.digest(b"a"))],
-            source: PathBuf::new(),
+            inode: Inode {
+                device: 8,
+                number: 9,
+            },
             place: "/place".into(),
             target: target.into(),
         }
@@ -219,23 +252,25 @@ mod tests {
 
     #[test]
     fn a_mount_of_the_same_number_from_elsewhere_is_another_root() {
-        let mounted = |root: &str| Mounted {
+        let mounted = Mounted {
             id: 5,
             device: (8, 1),
-            root: Path::new(root).into(),
+            root: Path::new("/dir").into(),
             target: Path::new("/t").into(),
             filesystem: "ext4".to_owned(),
         };
-        let record = Record {
-            source: "/var/lib/store/dir/abc".into(),
-            ..record("/t")
+        let record = record("/t");
+        let lives = |id, inode| {
+            let table = std::slice::from_ref(&mounted);
+            RootKey::Mount(id).lives(&record, table, |_| inode)
         };
-        let lives = |root: &str| RootKey::Mount(5).lives(&record, &[mounted(root)]);
-        assert!(lives("/lib/store/dir/abc"));
-        assert!(lives("/dir/abc"));
-        assert!(lives("/abc"));
-        assert!(!lives("/dir/abd"));
-        assert!(!lives("/lib/store/cir/abc"));
-        assert!(!RootKey::Mount(6).lives(&record, &[mounted("/dir/abc")]));
+        let other = Inode {
+            device: 8,
+            number: 10,
+        };
+        assert!(lives(5, Some(record.inode)));
+        assert!(lives(5, None), "it can't be seen");
+        assert!(!lives(5, Some(other)));
+        assert!(!lives(6, Some(record.inode)));
     }
 }

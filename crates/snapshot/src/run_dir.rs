@@ -15,7 +15,7 @@
 //! by what no two living roots share, the minor number of the overlay's device or the number of the
 //! mount; it is written before the root becomes visible and removed after it is gone. So a crash
 //! leaves a record without a root, never a root without its record, and a sweep can tell by the
-//! table of mounts. Numbers of mounts are used again soon, so there the source is compared too.
+//! table of mounts. Numbers of mounts are used again soon, so there the directory's inode is compared too.
 //!
 //! The tmpfs is private, so that a hundred layers are not propagated into every mount namespace of
 //! the host. Namespaces made while layers are mounted have copies of them; removing the mount
@@ -37,7 +37,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{io, std_io};
-use crate::record::{Record, RootKey};
+use crate::record::{Inode, Record, RootKey};
 use crate::{Driver, Error, Layer, Rendered, Result, perform};
 
 /// A root that is mounted.
@@ -454,7 +454,7 @@ impl Locked<'_> {
                     users.layers.extend(record.layers);
                     users.places.insert(record.place);
                 }
-                (Some(record), Some(key)) if key.lives(&record, &table) => {
+                (Some(record), Some(key)) if key.lives(&record, &table, Inode::at) => {
                     users.here.extend(record.mounts);
                     users.layers.extend(record.layers);
                     users.places.insert(record.place);
