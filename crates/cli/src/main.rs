@@ -2,27 +2,30 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod check;
-mod filter;
+mod context;
+mod failure;
 mod network;
 mod progress;
 mod render;
 mod storage;
 mod surroundings;
 mod verbs;
-mod writable;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::arguments::Arguments;
+use crate::context::Context;
+
 fn main() -> ExitCode {
-    let arguments = arguments::Arguments::parse();
-    match verbs::run(&arguments) {
+    let arguments = Arguments::parse();
+    let done = Context::of(&arguments).and_then(|context| arguments.verb.run(&context));
+    match done {
         Ok(code) => code,
-        Err(error) => {
-            render::error(&error);
-            ExitCode::from(render::exit_code(&error))
+        Err(failure) => {
+            render::error(&failure);
+            ExitCode::from(failure.exit_code())
         }
     }
 }

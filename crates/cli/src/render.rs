@@ -1,11 +1,11 @@
 //! Results and errors as text.
 #![expect(clippy::print_stdout, reason = "the one place that prints results")]
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use lapstrake_engine::{Class, Doing, ImageSummary, Removed, StoreError, WritableSummary};
+use lapstrake_engine::{Doing, ImageSummary, Removed, StoreError, WritableSummary, rfc3339};
 
-use crate::verbs::Failure;
+use crate::failure::Failure;
 
 /// Prints one JSON object.
 pub(crate) fn json(value: &serde_json::Value) {
@@ -28,22 +28,6 @@ pub(crate) fn waiting(refusal: &StoreError, at_most: Duration) {
         "lapstrake: {refusal}; waiting up to {} s for it to end",
         at_most.as_secs()
     );
-}
-
-/// See the help text.
-pub(crate) fn exit_code(error: &Failure) -> u8 {
-    match error {
-        Failure::Surroundings(_) => 1,
-        Failure::NoTime(_) | Failure::SeveralTimes | Failure::Storage(_) => 2,
-        Failure::Engine(error) => match error.class() {
-            Class::Internal | Class::Invalid => 1,
-            Class::NotFound => 3,
-            Class::PermissionDenied => 4,
-            Class::Unavailable => 5,
-            Class::DataLoss => 6,
-            Class::ResourceExhausted => 7,
-        },
-    }
 }
 
 /// Prints the list of images.
@@ -115,11 +99,16 @@ pub(crate) fn writables(layers: &[WritableSummary]) {
             "{:name$}  {:image$}  {:20}  {:7}  {size:>9}  {:>8}",
             layer.record.name,
             layer.record.image.reference,
-            crate::writable::created(layer),
+            created(layer),
             if layer.mounted { "mounted" } else { "idle" },
             inodes.map_or("-".to_owned(), |inodes| inodes.to_string()),
         );
     }
+}
+
+/// When a writable layer was made, as text.
+pub(crate) fn created(layer: &WritableSummary) -> String {
+    rfc3339(UNIX_EPOCH + Duration::from_secs(layer.record.created))
 }
 
 /// A size in decimal units with at most four digits, as Docker shows sizes.

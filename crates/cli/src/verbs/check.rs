@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 use indicatif::{ProgressBar, ProgressStyle};
 use lapstrake_engine::{
     CheckEvent, CheckReport, DamagedFiles, DamagedLayer, DeepOptions, Depth, Fetcher, Finding,
-    Limits, Mended, Pace, Patience, ScrubOptions, Surroundings, Verdict, check, repair, scrub,
+    Limits, Mended, Pace, Patience, ScrubOptions, Verdict, check, repair, scrub,
 };
 use serde_json::json;
 
-use crate::arguments::Checking;
+use crate::context::{Context, PATIENCE, client, runtime};
+use crate::failure::Result;
+use crate::network::Network;
 use crate::render;
-use crate::verbs::{PATIENCE, Result, client, own, runtime};
 
 /// Paths of damaged files that are shown; `--json` shows all.
 const PATHS_SHOWN: usize = 20;
@@ -22,70 +23,96 @@ const SCRUB_EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Leaves a slow disk to others.
 const SCRUB_RATE: u64 = 50_000_000;
 
-pub(crate) fn run(around: &Surroundings, how: &Checking, json: bool) -> Result<ExitCode> {
-    let bar = Bar::default();
-    let tell = |event| bar.tell(&event);
-    let report = look(around, how, &tell)?;
-    bar.clear();
-    if json {
-        objects(&report);
-    } else {
-        lines(&report);
-    }
-    // See the help text.
-    Ok(match report.verdict() {
-        Verdict::Sound => ExitCode::SUCCESS,
-        Verdict::Damaged => ExitCode::from(6),
-        Verdict::Repaired => ExitCode::from(8),
-    })
+/// Check that the store is what it should be, and repair it. Exits with 6 if something is
+/// damaged, and with 8 if something was and all of it is repaired.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Read everything and compare every digest, not only names and lengths.
+    #[arg(long)]
+    deep: bool,
+    /// Repair what is damaged, from the registries that it came from, and move aside what can't be.
+    /// Reads everything, as --deep does.
+    #[arg(long)]
+    repair: bool,
+    /// Read what was not read for a week, a layer at a time, at 50 MB/s unless --rate says otherwise.
+    /// Can be stopped at any time, and goes on there.
+    #[arg(long, conflicts_with = "deep")]
+    scrub: bool,
+    /// Read at most so many bytes a second, such as 100M.
+    #[arg(long, value_name = "BYTES/S", value_parser = parse_bytes)]
+    rate: Option<u64>,
+    #[command(flatten)]
+    network: Network,
 }
 
-fn look(
-    around: &Surroundings,
-    how: &Checking,
-    tell: &(dyn Fn(CheckEvent) + Sync),
-) -> Result<CheckReport> {
-    let pace = |default: Option<u64>| {
-        how.rate
-            .or(default)
-            .map_or_else(Pace::unlimited, Pace::limited)
-    };
-    let deep = || DeepOptions {
-        parallel: std::thread::available_parallelism().map_or(1, usize::from),
-        pace: pace(None),
-    };
-    if !how.repair && !how.scrub {
-        let depth = if how.deep {
-            Depth::Deep(deep())
+impl Check {
+    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+        let bar = Bar::default();
+        let tell = |event| bar.tell(&event);
+        let report = self.look(context, &tell)?;
+        bar.clear();
+        if context.json {
+            objects(&report);
         } else {
-            Depth::Quick
-        };
-        return Ok(check(around, &depth, tell)?);
+            lines(&report);
+        }
+        // See the help text.
+        Ok(match report.verdict() {
+            Verdict::Sound => ExitCode::SUCCESS,
+            Verdict::Damaged => ExitCode::from(6),
+            Verdict::Repaired => ExitCode::from(8),
+        })
     }
-    let runtime = runtime()?;
-    let fetcher = Fetcher {
-        client: client(&how.network)?,
-        runtime: runtime.handle().clone(),
-        limits: Limits::DEFAULT,
-    };
-    if how.scrub {
-        let engine = own(around, PATIENCE)?;
-        let now = SystemTime::now();
-        let options = ScrubOptions {
-            due: now
-                .checked_sub(SCRUB_EVERY)
-                .unwrap_or(SystemTime::UNIX_EPOCH),
-            now,
-            pace: pace(Some(SCRUB_RATE)),
+
+    /// A store that can't be opened can still be checked.
+    fn look(
+        &self,
+        context: &Context<'_>,
+        tell: &(dyn Fn(CheckEvent) + Sync),
+    ) -> Result<CheckReport> {
+        let around = &context.around;
+        let pace = |default: Option<u64>| {
+            self.rate
+                .or(default)
+                .map_or_else(Pace::unlimited, Pace::limited)
         };
-        let fetcher = how.repair.then_some(&fetcher);
-        return Ok(scrub(&engine, fetcher, &options, tell)?);
+        let deep = || DeepOptions {
+            parallel: std::thread::available_parallelism().map_or(1, usize::from),
+            pace: pace(None),
+        };
+        if !self.repair && !self.scrub {
+            let depth = if self.deep {
+                Depth::Deep(deep())
+            } else {
+                Depth::Quick
+            };
+            return Ok(check(around, &depth, tell)?);
+        }
+        let runtime = runtime()?;
+        let fetcher = Fetcher {
+            client: client(&self.network)?,
+            runtime: runtime.handle().clone(),
+            limits: Limits::DEFAULT,
+        };
+        if self.scrub {
+            let engine = context.own()?;
+            let now = SystemTime::now();
+            let options = ScrubOptions {
+                due: now
+                    .checked_sub(SCRUB_EVERY)
+                    .unwrap_or(SystemTime::UNIX_EPOCH),
+                now,
+                pace: pace(Some(SCRUB_RATE)),
+            };
+            let fetcher = self.repair.then_some(&fetcher);
+            return Ok(scrub(&engine, fetcher, &options, tell)?);
+        }
+        let patience = Patience {
+            at_most: PATIENCE,
+            tell: &mut |refusal| render::waiting(refusal, PATIENCE),
+        };
+        Ok(repair(around, patience, Some(&fetcher), deep(), tell)?)
     }
-    let patience = Patience {
-        at_most: PATIENCE,
-        tell: &mut |refusal| render::waiting(refusal, PATIENCE),
-    };
-    Ok(repair(around, patience, Some(&fetcher), deep(), tell)?)
 }
 
 /// How much was read, on a terminal.
@@ -271,7 +298,7 @@ fn object(event: &str, finding: &Finding) -> serde_json::Value {
 }
 
 /// Bytes as people write them: `100M`, `1.5G`, `4096`. Decimal, as everywhere here.
-pub(crate) fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
+fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let wrong = || format!("{text:?} is no number of bytes: write 4096, 100M or 1.5G");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale: u32 = match text[digits.len()..]

@@ -1,0 +1,45 @@
+//! Why a command failed, and with which code it exits.
+
+use lapstrake_engine::{Class, Error};
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The machine can't be asked.
+    #[error(transparent)]
+    Surroundings(#[from] std::io::Error),
+    /// A filter with a time that is none.
+    #[error(
+        "until={0}: give a date (2026-11-24), a time (2026-11-24T07:00:00Z), seconds since 1970, or a duration (24h)"
+    )]
+    NoTime(String),
+    /// More than one such filter.
+    #[error("give until= only once")]
+    SeveralTimes,
+    /// What was asked of the storage makes no sense.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::Error),
+    /// The engine says.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// See the help text.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Surroundings(_) => 1,
+            Self::NoTime(_) | Self::SeveralTimes | Self::Storage(_) => 2,
+            Self::Engine(error) => match error.class() {
+                Class::Internal | Class::Invalid => 1,
+                Class::NotFound => 3,
+                Class::PermissionDenied => 4,
+                Class::Unavailable => 5,
+                Class::DataLoss => 6,
+                Class::ResourceExhausted => 7,
+            },
+        }
+    }
+}

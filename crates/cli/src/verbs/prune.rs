@@ -1,0 +1,70 @@
+//! `lapstrake prune`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use lapstrake_engine::{self as engine, Doing, Which};
+
+use super::filter::Filter;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::render;
+
+/// Remove images without a tag, and whatever else nothing keeps alive.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Prune {
+    /// Remove all images on which no writable layer lies; with them goes what was kept for a look:
+    /// damaged content, and content that a lost state database knew.
+    #[arg(short, long)]
+    all: bool,
+    /// Say what would be removed and how much that would free; remove nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Only images to which this applies: label=KEY, label=KEY=VALUE, label!=KEY,
+    /// label!=KEY=VALUE, or until=TIME (built before a date, a time or so long ago, as 24h).
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<Filter>,
+}
+
+impl Prune {
+    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+        let engine = context.own()?;
+        let now = SystemTime::now();
+        let doing = if self.dry_run {
+            Doing::Nothing
+        } else {
+            Doing::It
+        };
+        let removed = engine.prune(&self.what(now)?, doing, now)?;
+        if doing == Doing::It {
+            engine.empty_trash()?;
+        }
+        render::removed(&removed, doing, context.json);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn what(&self, now: SystemTime) -> Result<engine::Prune> {
+        let mut prune = engine::Prune {
+            which: if self.all {
+                Which::Unused
+            } else {
+                Which::Dangling
+            },
+            labels: Vec::new(),
+            not_labels: Vec::new(),
+            until: None,
+        };
+        for filter in &self.filter {
+            match filter {
+                Filter::Label(label) => prune.labels.push(label.clone()),
+                Filter::NotLabel(label) => prune.not_labels.push(label.clone()),
+                Filter::Until(_) if prune.until.is_some() => return Err(Failure::SeveralTimes),
+                Filter::Until(time) => {
+                    let until = engine::until(time, now);
+                    prune.until = Some(until.ok_or_else(|| Failure::NoTime(time.clone()))?);
+                }
+            }
+        }
+        Ok(prune)
+    }
+}

@@ -1,0 +1,85 @@
+//! `lapstrake pull`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lapstrake_engine::{Engine, Limits, Platform, PullOptions, Reference};
+use serde_json::json;
+
+use crate::context::{Context, client, runtime};
+use crate::failure::Result;
+use crate::network::Network;
+use crate::progress::Progress;
+use crate::render;
+
+/// Pull an image and wait until it is on disk.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pull {
+    /// The image, such as debian:12 or localhost:5000/app@sha256:…
+    reference: Reference,
+    #[command(flatten)]
+    how: Pulling,
+}
+
+impl Pull {
+    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+        pull(&context.own()?, &self.reference, &self.how, context.json)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// How to pull, for every verb that may.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pulling {
+    /// Which image of an index, as OS/ARCH or OS/ARCH/VARIANT (default: this machine's).
+    #[arg(long)]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    network: Network,
+    /// Layers to fetch at a time.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: u16,
+}
+
+/// Pulls an image, showing how it goes.
+pub(crate) fn pull(
+    engine: &Engine,
+    reference: &Reference,
+    how: &Pulling,
+    json: bool,
+) -> Result<()> {
+    let client = client(&how.network)?;
+    let options = PullOptions {
+        platform: how.platform.clone().unwrap_or_else(Platform::host),
+        parallel: usize::from(how.parallel),
+        limits: Limits::DEFAULT,
+    };
+    let progress = Arc::new(Progress::new(json));
+    let runtime = runtime()?;
+    let shown = Arc::clone(&progress);
+    let pulled = runtime.block_on(engine.pull(&client, reference, &options, move |event| {
+        shown.tell(&event)
+    }))?;
+    let (ready, durable) = (
+        progress.millis(pulled.ready),
+        progress.millis(pulled.durable),
+    );
+    if json {
+        render::json(&json!({
+            "event": "pulled", "reference": pulled.image.reference, "id": pulled.image.config,
+            "manifest": pulled.image.manifest, "fetched_bytes": pulled.fetched_bytes,
+            "tar_bytes": pulled.tar_bytes, "ready_ms": ready, "durable_ms": durable,
+        }));
+    } else {
+        eprintln!(
+            "{}: {} fetched, {} of layers; usable after {:.2} s, on disk after {:.2} s",
+            reference.familiar(),
+            render::bytes(pulled.fetched_bytes),
+            render::bytes(pulled.tar_bytes),
+            ready / 1e3,
+            durable / 1e3,
+        );
+        render::line(&pulled.image.config.to_string());
+    }
+    Ok(())
+}
