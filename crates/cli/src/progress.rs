@@ -44,9 +44,20 @@ impl Progress {
     fn object(&self, event: &Event) {
         let object = match event {
             Event::Exists { blob } => json!({ "event": "exists", "blob": blob }),
-            Event::Started { blob, bytes } => {
-                json!({ "event": "started", "blob": blob, "bytes": bytes })
+            Event::Waiting { blob, bytes } => {
+                json!({ "event": "waiting", "blob": blob, "bytes": bytes })
             }
+            Event::Started {
+                blob,
+                bytes,
+                resumed_at,
+            } => {
+                json!({ "event": "started", "blob": blob, "bytes": bytes, "resumed_at": resumed_at })
+            }
+            Event::Retrying { blob, why } => {
+                json!({ "event": "retrying", "blob": blob, "why": why })
+            }
+            Event::Verifying { blob } => json!({ "event": "verifying", "blob": blob }),
             // A line for each chunk would cost more than the chunk.
             Event::Progress { .. } => return,
             Event::Done { blob, tar_bytes } => {
@@ -69,7 +80,7 @@ impl Progress {
         let short = |blob: &lapstrake_oci::Digest| blob.hex()[..12].to_owned();
         match event {
             Event::Exists { blob } if !is_terminal => eprintln!("{}: already here", short(blob)),
-            Event::Started { blob, bytes } if is_terminal => {
+            Event::Started { blob, bytes, .. } if is_terminal => {
                 let bar = self
                     .bars
                     .add(ProgressBar::new(*bytes).with_prefix(short(blob)));
@@ -90,7 +101,18 @@ impl Progress {
                 Some(bar) => bar.finish_and_clear(),
                 None => eprintln!("{}: {} of tar", short(blob), render::bytes(*tar_bytes)),
             },
-            Event::Exists { .. } | Event::Started { .. } | Event::Ready | Event::Durable => {}
+            Event::Retrying { blob, why } => {
+                drop(
+                    self.bars
+                        .println(format!("{}: {why}; trying again", short(blob))),
+                );
+            }
+            Event::Exists { .. }
+            | Event::Waiting { .. }
+            | Event::Started { .. }
+            | Event::Verifying { .. }
+            | Event::Ready
+            | Event::Durable => {}
         }
     }
 }

@@ -165,4 +165,9 @@ impl Engine {
     ) -> Result<Pulled> {
         Ok(lapstrake_transfer::pull(&self.store, client, reference, options, tell).await?)
     }
+
+    /// Waits until nothing works for pulls any more, after one was cancelled by dropping its future.
+    pub async fn stopped(&self) {
+        lapstrake_transfer::stopped(&self.store).await;
+    }
 }
