@@ -77,6 +77,24 @@ impl StagedFile {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Gives the file its name, in the place of whatever file has that: for output, never for content.
+    /// `unique` is a path in the same directory that is used for a moment.
+    ///
+    /// # Errors
+    /// Whatever the file system answers; then what had the name has it still.
+    pub fn replace(self, name: &Path, unique: &Path) -> io::Result<()> {
+        if let Some(path) = &self.named {
+            return replace(path, name);
+        }
+        if self.publish(unique)? == Published::Existed {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        replace(unique, name).inspect_err(|_| {
+            // The failure is what to tell.
+            drop(std::fs::remove_file(unique));
+        })
+    }
 }
 
 impl Drop for StagedFile {
@@ -177,6 +195,14 @@ mod tests {
         assert_eq!(stage(b"two").publish(&name).unwrap(), Published::Existed);
         assert_eq!(std::fs::read(&name).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        stage(b"three")
+            .replace(&name, &dir.path().join("y"))
+            .unwrap();
+        assert_eq!(std::fs::read(&name).unwrap(), b"three");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        let taken = stage(b"four").replace(&dir.path().join("z"), &name);
+        assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&name).unwrap(), b"three");
     }
 
     #[test]
