@@ -20,6 +20,7 @@
 //! What a tar cannot say in any way ([`Error::Unrepresentable`]) stops the layer, not the list.
 
 mod decide;
+mod flat;
 mod layer;
 mod links;
 mod merged;
@@ -30,6 +31,7 @@ use std::io;
 
 use crate::{error::show, model::Metadata};
 
+pub use flat::{Flat, write_root};
 pub use layer::write_layer;
 pub use view::{FileId, FileKind, Found, View};
 

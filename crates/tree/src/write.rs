@@ -140,15 +140,12 @@ impl<W: Write> TarWriter<W> {
     ) -> io::Result<()> {
         let runs = bytes.runs(size)?;
         let stored: u64 = runs.iter().map(|run| run.length).sum();
-        let mut records = Records::default();
-        let mut head = Head::new(b'0');
         if size - stored < HOLES_BYTES_MIN || runs.len() > RUNS_MAX {
-            records.name(&mut head, path);
-            records.size(&mut head, size);
-            records.metadata(&mut head, metadata);
-            self.header(path, &head, &records)?;
+            self.plain_header(path, metadata, size)?;
             self.contents(&whole(size), size, bytes)
         } else {
+            let mut records = Records::default();
+            let mut head = Head::new(b'0');
             let map = sparse_map(&runs, size);
             let stored = stored + map.len() as u64;
             head.name(&made_up(b"GNUSparseFile.0/", path));
@@ -159,6 +156,22 @@ impl<W: Write> TarWriter<W> {
             self.out.write_all(&map)?;
             self.contents(&runs, stored, bytes)
         }
+    }
+
+    /// Adds a regular file whose contents `put` writes: exactly `size` bytes.
+    ///
+    /// # Errors
+    /// Whatever `put` says, or the output.
+    pub fn stream<E: From<io::Error>>(
+        &mut self,
+        path: &[u8],
+        metadata: &Metadata,
+        size: u64,
+        put: impl FnOnce(&mut W) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.plain_header(path, metadata, size)?;
+        put(&mut self.out)?;
+        Ok(self.pad(size)?)
     }
 
     /// Hides a name of the layers below: the last one of `path`.
@@ -183,6 +196,16 @@ impl<W: Write> TarWriter<W> {
         records.name(&mut head, name);
         head.plain();
         self.header(name, &head, &records)
+    }
+
+    /// The header of a regular file without holes.
+    fn plain_header(&mut self, path: &[u8], metadata: &Metadata, size: u64) -> io::Result<()> {
+        let mut records = Records::default();
+        let mut head = Head::new(b'0');
+        records.name(&mut head, path);
+        records.size(&mut head, size);
+        records.metadata(&mut head, metadata);
+        self.header(path, &head, &records)
     }
 
     fn header(&mut self, path: &[u8], head: &Head, records: &Records) -> io::Result<()> {

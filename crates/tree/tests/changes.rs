@@ -3,8 +3,10 @@
 
 mod shared;
 
+use std::collections::BTreeSet;
+
 use lapstrake_tree::{
-    changes::{ChangeKind, Error, FileKind, Writable, changes, write_layer},
+    changes::{ChangeKind, Error, FileKind, Writable, changes, write_layer, write_root},
     model::{Content, Device, Metadata, NodeId, Timestamp, Tree},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -58,6 +60,19 @@ fn check(a: &Files, b: &Files) {
         apply(&lower, &upper, &|path| is_opaque(&tree, path))
     };
     assert_eq!(comparable(&merged), comparable(&show_files(b)));
+    check_flat(b);
+}
+
+/// Checks that the flat tar of files is those files, and which sockets it left out.
+fn check_flat(files: &Files) {
+    let written = write_root(&Writable::Whole(files), &Files::new(), Vec::new()).unwrap();
+    let (_, flat) = split(&written.out, 0);
+    assert_eq!(comparable(&flat), comparable(&show_files(files)));
+    let is_socket = |(_, id): &(&Vec<u8>, &u64)| files.inodes[*id].kind == FileKind::Socket;
+    let want = files.names.iter().filter(is_socket);
+    let want: BTreeSet<_> = want.map(|(path, _)| path.clone()).collect();
+    let skipped: BTreeSet<_> = written.skipped.iter().map(|path| path.to_vec()).collect();
+    assert_eq!(skipped, want);
 }
 
 /// A path, shown as text.

@@ -48,8 +48,8 @@ pub(super) fn decide(nodes: Vec<Node>) -> Changes {
     changes
 }
 
-/// The name under which a file is in the layer already, if it is.
-fn first_name(
+/// The name under which a file is in the tar already, if it is.
+pub(super) fn first_name(
     first_names: &mut BTreeMap<Identity, Box<[u8]>>,
     merge: &Merge,
     path: &[u8],
@@ -66,7 +66,8 @@ fn first_name(
     }
 }
 
-fn what(merge: Merge, first: Option<Box<[u8]>>, opaque: bool) -> What {
+/// What a tar has for a name: one more name for an entry, or an entry.
+pub(super) fn what(merge: Merge, first: Option<Box<[u8]>>, opaque: bool) -> What {
     let metadata = merge.metadata;
     if let Some(target) = first {
         return What::HardLink { target, metadata };

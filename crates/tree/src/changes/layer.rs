@@ -25,16 +25,30 @@ pub fn write_layer<U: View, L: View, W: Write>(
     let mut tar = TarWriter::new(Output(out));
     for entry in &changes.entries {
         representable(entry)?;
-        match write_entry(entry, upper, lower, &mut tar) {
-            Ok(()) => {}
-            Err(Error::Io { path, source, .. }) if is_unsteady(&source) => {
-                return Err(Error::Unsteady { path });
-            }
-            Err(error) => return Err(error),
-        }
+        write_entry(entry, upper, lower, &mut tar)?;
     }
+    finish(tar)
+}
+
+/// Ends a tar.
+pub(super) fn finish<W: Write>(tar: TarWriter<Output<W>>) -> Result<W, Error> {
     let out = tar.finish().map_err(|error| from_writer(error, b""))?;
     Ok(out.0)
+}
+
+/// Writes one entry, reading its file once.
+pub(super) fn write_entry<U: View, L: View, W: Write>(
+    entry: &Entry,
+    upper: &U,
+    lower: &L,
+    tar: &mut TarWriter<Output<W>>,
+) -> Result<(), Error> {
+    match put(entry, upper, lower, tar) {
+        Err(Error::Io { path, source, .. }) if is_unsteady(&source) => {
+            Err(Error::Unsteady { path })
+        }
+        done => done,
+    }
 }
 
 /// Whether a file is gone or shorter than it was a moment ago.
@@ -45,7 +59,7 @@ fn is_unsteady(error: &io::Error) -> bool {
     )
 }
 
-fn write_entry<U: View, L: View, W: Write>(
+fn put<U: View, L: View, W: Write>(
     entry: &Entry,
     upper: &U,
     lower: &L,
@@ -105,7 +119,7 @@ fn representable(entry: &Entry) -> Result<(), Error> {
 }
 
 /// Marks errors of the output, to tell them from those of the files that are read.
-struct Output<W>(W);
+pub(super) struct Output<W>(pub(super) W);
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]

@@ -242,7 +242,7 @@ impl<U: View, L: View> Walk<'_, '_, U, L> {
     }
 }
 
-fn list<V: View>(view: &V, path: &[u8]) -> Result<Vec<Box<[u8]>>, Error> {
+pub(super) fn list<V: View>(view: &V, path: &[u8]) -> Result<Vec<Box<[u8]>>, Error> {
     view.list(path).map_err(io_error("list", path))
 }
 
