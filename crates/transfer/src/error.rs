@@ -66,6 +66,19 @@ pub enum Error {
         /// Where its files are now.
         moved: PathBuf,
     },
+    /// A layer's tar, while it was read to be saved, is not what its name says.
+    #[error(
+        "layer {id} in the store is damaged ({why}): nothing of it is to be trusted; repair it (lapstrake check --repair) or pull the image again"
+    )]
+    NotSound {
+        /// The layer.
+        id: DiffId,
+        /// What was seen.
+        why: String,
+    },
+    /// What is written for others can't be written.
+    #[error("cannot write the archive: {0}")]
+    Output(std::io::Error),
     /// A file of the store cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
@@ -169,9 +182,11 @@ impl Error {
                 Class::Invalid
             }
             Self::Changes(error) => error.into(),
-            Self::BlobMismatch { .. } | Self::Damaged { .. } => Class::DataLoss,
+            Self::BlobMismatch { .. } | Self::Damaged { .. } | Self::NotSound { .. } => {
+                Class::DataLoss
+            }
             Self::Cancelled | Self::Refill(_) => Class::Unavailable,
-            Self::Unwritable { source, .. }
+            Self::Unwritable { source, .. } | Self::Output(source)
                 if matches!(
                     source.kind(),
                     std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
@@ -181,6 +196,7 @@ impl Error {
             }
             Self::Spans(_)
             | Self::Unwritable { .. }
+            | Self::Output(_)
             | Self::Descriptor(_)
             | Self::Unreadable { .. }
             | Self::Abandoned

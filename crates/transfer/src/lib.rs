@@ -1,4 +1,5 @@
-//! Pulls images from registries into the store, and puts those there that are made here.
+//! Pulls images from registries into the store, puts those there that are made here, and saves them as
+//! files.
 //!
 //! ```text
 //! pull ── resolve, choose the platform ── layers, several at once ── names ── proof
@@ -10,11 +11,9 @@
 //! with the image.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod check;
 mod error;
-mod event;
-mod fetch;
-mod flight;
 pub mod index;
 mod layer;
 mod lease;
@@ -26,8 +25,7 @@ mod source;
 
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
-pub use event::Event;
 pub use limits::Limits;
 pub use own::{OwnLayer, add_image, add_layer};
-pub use pull::{PullOptions, Pulled, pull, stopped};
+pub use pull::{Event, PullOptions, Pulled, pull};
 pub use source::RegistrySource;

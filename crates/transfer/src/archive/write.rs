@@ -1,0 +1,285 @@
+//! Writes what was planned: as a tar on a stream, or as files in a directory.
+//!
+//! Layers come from the tar view as they are, with no copy of them on the way. While one thread reads
+//! and writes, another hashes: a layer that is not what its name says makes an error before the archive
+//! is complete.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use lapstrake_oci::{Algorithm, DiffId, Digest};
+use lapstrake_store::{LayerFiles, Store};
+use lapstrake_tree::model::{Metadata, Timestamp, Xattrs};
+use lapstrake_tree::view::TarView;
+use lapstrake_tree::write::{Kind, TarWriter};
+
+use super::plan::{Content, Entry, Plan};
+use crate::error::{Error, Result};
+
+/// Bytes read, written and hashed at a time: they stay in the processor's cache.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks on their way.
+const BLOCKS: usize = 4;
+
+/// What happens while images are saved, as it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaveEvent {
+    /// So many bytes of layers are to be written.
+    Started {
+        /// In bytes.
+        bytes: u64,
+    },
+    /// So many more were.
+    Written {
+        /// In bytes.
+        bytes: u64,
+    },
+    /// All of a layer was written, and was what its name says.
+    Layer {
+        /// Which.
+        id: DiffId,
+    },
+}
+
+/// Writes an archive to a stream.
+///
+/// # Errors
+/// If a layer can't be read or is not what its name says, or the stream refuses: then what was written
+/// is of no use.
+pub fn write_tar(
+    store: &Store,
+    plan: &Plan,
+    out: &mut dyn Write,
+    tell: &dyn Fn(SaveEvent),
+) -> Result<()> {
+    tell(SaveEvent::Started {
+        bytes: plan.layer_bytes(),
+    });
+    let mut tar = TarWriter::new(out);
+    for entry in &plan.entries {
+        let path = entry.path.as_bytes();
+        match &entry.content {
+            Content::Directory => tar
+                .entry(path, &attributes(0o755), Kind::Directory)
+                .map_err(Error::Output)?,
+            content => tar
+                .stream(path, &attributes(0o644), entry.size, |out| {
+                    put(store, content, entry.size, out, tell).map_err(Wrapped::from)
+                })
+                .map_err(Error::from)?,
+        }
+    }
+    let out = tar.finish().map_err(Error::Output)?;
+    out.flush().map_err(Error::Output)
+}
+
+/// Writes the entries of an archive as files in a directory that is there and empty.
+///
+/// # Errors
+/// As [`write_tar`].
+pub fn write_directory(
+    store: &Store,
+    plan: &Plan,
+    directory: &Path,
+    tell: &dyn Fn(SaveEvent),
+) -> Result<()> {
+    tell(SaveEvent::Started {
+        bytes: plan.layer_bytes(),
+    });
+    for Entry {
+        path,
+        size,
+        content,
+    } in &plan.entries
+    {
+        let path = directory.join(path);
+        let unwritable = |source| Error::Unwritable {
+            path: path.clone(),
+            source,
+        };
+        if *content == Content::Directory {
+            std::fs::create_dir(&path).map_err(unwritable)?;
+            continue;
+        }
+        let mut file = File::create_new(&path).map_err(unwritable)?;
+        put(store, content, *size, &mut file, tell).map_err(|error| match error {
+            Error::Output(source) => unwritable(source),
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+/// Nothing of this host or this moment.
+fn attributes(mode: u16) -> Metadata {
+    Metadata {
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime: Timestamp {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        xattrs: Xattrs::new(),
+    }
+}
+
+fn put(
+    store: &Store,
+    content: &Content,
+    size: u64,
+    out: &mut dyn Write,
+    tell: &dyn Fn(SaveEvent),
+) -> Result<()> {
+    match content {
+        Content::Directory => Ok(()),
+        Content::Bytes(bytes) => out.write_all(bytes).map_err(Error::Output),
+        Content::Layer(id) => {
+            let layer = Layer::open(store, id, size)?;
+            layer.write(out, tell)?;
+            tell(SaveEvent::Layer { id: id.clone() });
+            Ok(())
+        }
+    }
+}
+
+/// A layer that is read to be saved.
+struct Layer<'a> {
+    id: &'a DiffId,
+    files: LayerFiles,
+    view: TarView<File, File>,
+    size: u64,
+}
+
+impl<'a> Layer<'a> {
+    fn open(store: &Store, id: &'a DiffId, size: u64) -> Result<Self> {
+        let files = store
+            .find_layer(id)
+            .unwrap_or_else(|| store.content.layer_files(id));
+        let open = |path: &Path| {
+            File::open(path).map_err(|source| Error::Unreadable {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let (skeleton, data) = (open(&files.skeleton)?, open(&files.data)?);
+        let view = TarView::new(skeleton, data).map_err(|error| not_sound(id, &error))?;
+        let layer = Self {
+            id,
+            files,
+            view,
+            size,
+        };
+        let has = layer.view.summary().tar_len;
+        if has != size {
+            let why = format!("its tar has {has} bytes, not {size}");
+            return Err(not_sound(id, &why));
+        }
+        Ok(layer)
+    }
+
+    fn write(&self, out: &mut dyn Write, tell: &dyn Fn(SaveEvent)) -> Result<()> {
+        let algorithm = self.id.0.algorithm();
+        let (to_hash, blocks) = sync_channel(BLOCKS);
+        // Room for all, so that giving one back never waits.
+        let (back, empty) = sync_channel(BLOCKS);
+        let got = thread::scope(|scope| {
+            let hashing = thread::Builder::new()
+                .name("hash".to_owned())
+                .spawn_scoped(scope, move || hash(algorithm, &blocks, &back))
+                .map_err(Error::NoThread)?;
+            self.copy(out, &to_hash, &empty, tell)?;
+            drop(to_hash);
+            hashing.join().map_err(|_panic| Error::Panicked("hash"))
+        })?;
+        if got != self.id.0 {
+            return Err(not_sound(self.id, &format!("its tar has digest {got}")));
+        }
+        Ok(())
+    }
+
+    /// Reads and writes block by block; each is hashed while the next one is read.
+    fn copy(
+        &self,
+        out: &mut dyn Write,
+        to_hash: &SyncSender<Vec<u8>>,
+        empty: &Receiver<Vec<u8>>,
+        tell: &dyn Fn(SaveEvent),
+    ) -> Result<()> {
+        let (mut at, mut made) = (0, 0);
+        while at < self.size {
+            let mut block = if made < BLOCKS {
+                made += 1;
+                Vec::with_capacity(BLOCK_BYTES)
+            } else {
+                empty.recv().map_err(|_gone| Error::Panicked("hash"))?
+            };
+            let step = usize::try_from(self.size - at).unwrap_or(BLOCK_BYTES);
+            block.resize(step.min(BLOCK_BYTES), 0);
+            let filled = self.view.read_at(at, &mut block);
+            if filled.map_err(|error| self.unreadable(error))? < block.len() {
+                return Err(not_sound(self.id, &"its tar ends early"));
+            }
+            out.write_all(&block).map_err(Error::Output)?;
+            let bytes = block.len() as u64;
+            at += bytes;
+            tell(SaveEvent::Written { bytes });
+            to_hash
+                .send(block)
+                .map_err(|_gone| Error::Panicked("hash"))?;
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::InvalidData => not_sound(self.id, &source),
+            io::ErrorKind::UnexpectedEof => not_sound(self.id, &"its data ends early"),
+            _ => Error::Unreadable {
+                path: self.files.data.clone(),
+                source,
+            },
+        }
+    }
+}
+
+fn hash(algorithm: Algorithm, blocks: &Receiver<Vec<u8>>, back: &SyncSender<Vec<u8>>) -> Digest {
+    let mut hasher = algorithm.hasher();
+    while let Ok(block) = blocks.recv() {
+        hasher.update(&block);
+        // The reader may be done.
+        drop(back.send(block));
+    }
+    hasher.finish()
+}
+
+fn not_sound(id: &DiffId, why: &dyn std::fmt::Display) -> Error {
+    Error::NotSound {
+        id: id.clone(),
+        why: why.to_string(),
+    }
+}
+
+/// An error on its way through a tar writer, whose own are the output's.
+struct Wrapped(Error);
+
+impl From<io::Error> for Wrapped {
+    fn from(error: io::Error) -> Self {
+        Self(Error::Output(error))
+    }
+}
+
+impl From<Error> for Wrapped {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Wrapped> for Error {
+    fn from(Wrapped(error): Wrapped) -> Self {
+        error
+    }
+}
