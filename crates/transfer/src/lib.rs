@@ -14,6 +14,9 @@
 pub mod archive;
 pub mod check;
 mod error;
+mod event;
+mod fetch;
+mod flight;
 pub mod index;
 mod layer;
 mod lease;
@@ -25,7 +28,8 @@ mod source;
 
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
+pub use event::Event;
 pub use limits::Limits;
 pub use own::{OwnLayer, add_image, add_layer};
-pub use pull::{Event, PullOptions, Pulled, pull};
+pub use pull::{PullOptions, Pulled, pull, stopped};
 pub use source::RegistrySource;

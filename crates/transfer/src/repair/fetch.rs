@@ -7,9 +7,9 @@ use lapstrake_store::{Source, Store};
 use tokio::runtime::Handle;
 
 use crate::error::Result;
+use crate::fetch::{PIPE_CHUNKS, feed};
 use crate::layer::{self, Staged, Wanted};
 use crate::limits::Limits;
-use crate::pull::{PIPE_CHUNKS, feed};
 use crate::source::RegistrySource;
 
 /// What it takes to fetch something again. Its work is waited for on the calling thread, which must not
