@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The engine says.
     #[error(transparent)]
     Engine(#[from] Error),
+    /// A signal ended it.
+    #[error("interrupted: {0}")]
+    Interrupted(&'static str),
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
@@ -32,6 +35,8 @@ impl Failure {
         match self {
             Self::Surroundings(_) => 1,
             Self::NoTime(_) | Self::SeveralTimes | Self::Storage(_) => 2,
+            // As shells say it of Ctrl-C.
+            Self::Interrupted(_) => 130,
             Self::Engine(error) => match error.class() {
                 Class::Internal | Class::Invalid => 1,
                 Class::NotFound => 3,

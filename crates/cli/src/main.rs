@@ -4,6 +4,7 @@
 mod arguments;
 mod context;
 mod failure;
+mod interrupt;
 mod network;
 mod progress;
 mod render;

@@ -7,7 +7,8 @@ use lapstrake_engine::{Engine, Limits, Platform, PullOptions, Reference};
 use serde_json::json;
 
 use crate::context::{Context, client, runtime};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::interrupt::unless_interrupted;
 use crate::network::Network;
 use crate::progress::Progress;
 use crate::render;
@@ -41,6 +42,9 @@ pub(crate) struct Pulling {
     parallel: u16,
 }
 
+/// What is left of a pull that was interrupted.
+const WHAT_IS_KEPT: &str = "what was fetched is kept until the next prune, and a pull of the same image goes on from there";
+
 /// Pulls an image, showing how it goes.
 pub(crate) fn pull(
     engine: &Engine,
@@ -57,9 +61,17 @@ pub(crate) fn pull(
     let progress = Arc::new(Progress::new(json));
     let runtime = runtime()?;
     let shown = Arc::clone(&progress);
-    let pulled = runtime.block_on(engine.pull(&client, reference, &options, move |event| {
+    let pulling = engine.pull(&client, reference, &options, move |event| {
         shown.tell(&event)
-    }))?;
+    });
+    let pulled = runtime.block_on(async {
+        let pulled = unless_interrupted(pulling).await?;
+        if pulled.is_none() {
+            unless_interrupted(engine.stopped()).await?;
+        }
+        Ok::<_, Failure>(pulled)
+    })?;
+    let pulled = pulled.ok_or(Failure::Interrupted(WHAT_IS_KEPT))??;
     let (ready, durable) = (
         progress.millis(pulled.ready),
         progress.millis(pulled.durable),
