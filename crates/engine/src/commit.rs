@@ -11,14 +11,13 @@ mod words;
 use std::time::SystemTime;
 
 use lapstrake_oci::{Config, Parsed, Reference};
-use lapstrake_snapshot::{FileTree, Place, WritableTree};
+use lapstrake_snapshot::FileTree;
 use lapstrake_store::{ImageRecord, LayerRecord};
 use lapstrake_transfer::{Limits, add_image, add_layer};
-use lapstrake_tree::changes::{Changes, Writable, changes};
+use lapstrake_tree::changes::{Changes, changes};
 
 use crate::Engine;
-use crate::error::{Result, io_error};
-use crate::reading::MountedStack;
+use crate::error::Result;
 use crate::when::to_rfc3339;
 
 /// What to write into the documents of a committed image.
@@ -113,24 +112,9 @@ impl Engine {
         config: &Parsed<Config>,
         use_them: impl FnOnce(Changes, &FileTree, &FileTree) -> Result<T>,
     ) -> Result<T> {
-        let place = self.rooms()?.mount(&name.parse()?)?.dir;
-        let tree = self.driver()?.tree(&place)?;
-        let dir = match &tree {
-            WritableTree::Upper { dir, .. } | WritableTree::Whole { dir } => dir,
-        };
-        let upper = FileTree::open(dir).map_err(io_error("open", dir))?;
-        let stack = self.stack(image, config)?;
-        let stack = MountedStack::of(self, &stack)?;
-        let lower = FileTree::open(stack.target()).map_err(io_error("open", stack.target()))?;
-        let writable = match &tree {
-            WritableTree::Upper { .. } => Writable::Upper(&upper),
-            WritableTree::Whole { .. } => Writable::Whole(&upper),
-        };
-        let found = if Place::is_untouched(&place) {
-            Changes::default()
-        } else {
-            changes(&writable, &lower)?
-        };
-        use_them(found, &upper, &lower)
+        self.with_trees(name, image, config, |writable, lower| match writable {
+            None => use_them(Changes::default(), lower, lower),
+            Some(writable) => use_them(changes(writable, lower)?, writable.view(), lower),
+        })
     }
 }

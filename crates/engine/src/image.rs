@@ -74,20 +74,31 @@ impl Engine {
     /// Claims what an image consists of, and looks it up: until the claim is dropped, nothing of it
     /// is removed.
     pub(crate) fn claim(&self, reference: &Reference) -> Result<Claimed> {
-        let image = self.image(reference)?;
-        let config = self.config(&image)?;
+        self.claim_image(&self.image(reference)?)
+    }
+
+    /// As [`Engine::claim`], of an image that was looked up by another way.
+    pub(crate) fn claim_image(&self, image: &ImageRecord) -> Result<Claimed> {
+        let claimed = self.claim_content(image)?;
+        if self.store.state().image(&image.reference)?.as_ref() != Some(image) {
+            let name = image.reference.parse::<Reference>();
+            let name = name.map_or(image.reference.clone(), |name| name.familiar());
+            return Err(Error::NoImage(name));
+        }
+        Ok(claimed)
+    }
+
+    /// Claims what an image consists of that something else keeps, such as a writable layer.
+    pub(crate) fn claim_content(&self, image: &ImageRecord) -> Result<Claimed> {
+        let config = self.config(image)?;
         let documents = [&image.manifest, &image.config];
         let documents = documents.map(|digest| Object::Blob(digest.clone()));
         let layers = config.value().rootfs.diff_ids.iter().cloned();
         let objects = documents.into_iter().chain(layers.map(Object::Layer));
-        let claim = self.store.claim(objects);
-        if self.image(reference)? != image {
-            return Err(Error::NoImage(reference.familiar()));
-        }
         Ok(Claimed {
-            image,
+            image: image.clone(),
+            _claim: self.store.claim(objects),
             config,
-            _claim: claim,
         })
     }
 

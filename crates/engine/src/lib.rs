@@ -9,7 +9,9 @@
 mod check;
 mod commit;
 mod error;
+mod export;
 mod image;
+mod output;
 mod prune;
 mod reading;
 mod remove;
@@ -17,6 +19,7 @@ mod repair;
 mod root;
 mod run;
 mod runtime_spec;
+mod save;
 mod storage;
 mod when;
 mod writable;
@@ -24,19 +27,22 @@ mod writable;
 pub use check::{CheckReport, DamagedLayer, Depth, Verdict, check};
 pub use commit::{CommitOptions, Committed};
 pub use error::{Class, Error};
+pub use export::{Exported, RootOf};
 pub use image::ImageSummary;
+pub use output::{Target, reader_went};
 pub use prune::{Doing, Label, Prune, Which};
 pub use remove::{IfUsed, ImageName, Removed};
 pub use repair::{repair, scrub};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
+pub use save::{SaveAs, Saved};
 pub use storage::{StorageInfo, StorageRequest};
 pub use when::{to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
 pub use lapstrake_drivers::choose::{Candidate, Choice, DriverName, NameError, Problem};
 pub use lapstrake_drivers::options::{Error as StorageOptionError, Options as StorageOptions};
-pub use lapstrake_oci::{Platform, Reference};
+pub use lapstrake_oci::{Compression, Platform, Reference};
 pub use lapstrake_registry_client::{
     AuthFile, Certificates, Client, Credential, Credentials, Error as ClientError, Mirror,
     Options as ClientOptions, PlainHttp, Proxies,
@@ -44,6 +50,7 @@ pub use lapstrake_registry_client::{
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Report as RoomReport, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
+pub use lapstrake_transfer::archive::{Planned, SaveEvent};
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
 pub use lapstrake_transfer::repair::{Fetcher, Mended};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};

@@ -13,10 +13,54 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lapstrake_snapshot::{Layer, RunDir};
+use lapstrake_oci::Config;
+use lapstrake_snapshot::{FileTree, Layer, Place, RunDir, WritableTree};
+use lapstrake_store::ImageRecord;
+use lapstrake_tree::changes::Writable;
 
 use crate::Engine;
 use crate::error::{Result, io_error};
+
+impl Engine {
+    /// Shows an image's stack while it can be read.
+    pub(crate) fn with_stack<T>(
+        &self,
+        image: &ImageRecord,
+        config: &Config,
+        look: impl FnOnce(&FileTree) -> Result<T>,
+    ) -> Result<T> {
+        let stack = self.stack(image, config)?;
+        let stack = MountedStack::of(self, &stack)?;
+        look(&FileTree::open(stack.target()).map_err(io_error("open", stack.target()))?)
+    }
+
+    /// Shows a writable layer and its stack while they can be read. One in which nothing was ever done is
+    /// not shown: it has no root of its own yet.
+    pub(crate) fn with_trees<T>(
+        &self,
+        name: &str,
+        image: &ImageRecord,
+        config: &Config,
+        look: impl FnOnce(Option<&Writable<'_, FileTree>>, &FileTree) -> Result<T>,
+    ) -> Result<T> {
+        let place = self.rooms()?.mount(&name.parse()?)?.dir;
+        let tree = self.driver()?.tree(&place)?;
+        self.with_stack(image, config, |lower| {
+            if Place::is_untouched(&place) {
+                return look(None, lower);
+            }
+            let dir = match &tree {
+                WritableTree::Upper { dir, .. } | WritableTree::Whole { dir } => dir,
+            };
+            let upper = FileTree::open(dir).map_err(io_error("open", dir))?;
+            let writable = match &tree {
+                WritableTree::Upper { .. } => Writable::Upper(&upper),
+                WritableTree::Whole { .. } => Writable::Whole(&upper),
+            };
+            look(Some(&writable), lower)
+        })
+    }
+}
 
 /// A stack that is mounted, to be read only, until it is dropped.
 pub(crate) struct MountedStack<'a> {

@@ -26,6 +26,12 @@ pub enum IfUsed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName(String);
 
+impl ImageName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for ImageName {
     type Err = std::convert::Infallible;
 
@@ -210,7 +216,7 @@ fn names_of(
 }
 
 /// The names of the one image whose id begins so.
-fn by_id(records: &[ImageRecord], id: &str) -> Result<Vec<ImageRecord>> {
+pub(crate) fn by_id(records: &[ImageRecord], id: &str) -> Result<Vec<ImageRecord>> {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
     let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let found: Vec<_> = (records.iter())

@@ -4,9 +4,11 @@
 //! save   plan (documents, names, sizes: a pure function) ── write (a stream, or a directory)
 //! ```
 
+mod compress;
 mod documents;
 mod plan;
 mod write;
 
+pub use compress::Compressor;
 pub use plan::{Content, Entry, Form, Plan, Planned, ToSave, plan};
 pub use write::{SaveEvent, write_directory, write_tar};
