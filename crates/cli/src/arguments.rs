@@ -10,7 +10,7 @@ use crate::verbs::Verb;
 ///
 /// Exit codes: 0 success; 1 other failures; 2 wrong usage; 3 not found; 4 not allowed; 5 a registry
 /// or the network failed; 6 damaged data; 7 no space; 8 data that was damaged is
-/// repaired; 130 interrupted. `run` exits with its command's code.
+/// repaired; 130 interrupted; 141 nobody reads what is written. `run` exits with its command's code.
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version)]
 pub(crate) struct Arguments {

@@ -16,6 +16,14 @@ pub(crate) enum Failure {
     /// More than one such filter.
     #[error("give until= only once")]
     SeveralTimes,
+    /// Bytes that are for no one's eyes.
+    #[error(
+        "this is no text for a terminal: give a file (-o FILE), or send it on (> FILE, | PROGRAM)"
+    )]
+    Terminal,
+    /// A directory without a name.
+    #[error("say where the directory is to be: -o DIRECTORY")]
+    NoDirectory,
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
@@ -34,7 +42,11 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Surroundings(_) => 1,
-            Self::NoTime(_) | Self::SeveralTimes | Self::Storage(_) => 2,
+            Self::NoTime(_)
+            | Self::SeveralTimes
+            | Self::Terminal
+            | Self::NoDirectory
+            | Self::Storage(_) => 2,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,
             Self::Engine(error) => match error.class() {

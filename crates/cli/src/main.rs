@@ -6,6 +6,7 @@ mod context;
 mod failure;
 mod interrupt;
 mod network;
+mod output;
 mod progress;
 mod render;
 mod storage;

@@ -8,6 +8,7 @@ mod commit;
 mod containers;
 mod create;
 mod diff;
+mod export;
 mod filter;
 mod images;
 mod info;
@@ -18,6 +19,7 @@ mod resize;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 
 use std::process::ExitCode;
 
@@ -31,12 +33,14 @@ use crate::failure::Result;
 pub(crate) enum Verb {
     Pull(pull::Pull),
     Images(images::Images),
+    Save(save::Save),
     Rmi(rmi::Rmi),
     Prune(prune::Prune),
     Create(create::Create),
     Containers(containers::Containers),
     Diff(diff::Diff),
     Commit(commit::Commit),
+    Export(export::Export),
     Resize(resize::Resize),
     Rm(rm::Rm),
     #[command(hide = true)]
@@ -53,12 +57,14 @@ impl Verb {
         match self {
             Self::Pull(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
+            Self::Save(verb) => verb.run(context),
             Self::Rmi(verb) => verb.run(context),
             Self::Prune(verb) => verb.run(context),
             Self::Create(verb) => verb.run(context),
             Self::Containers(verb) => verb.run(context),
             Self::Diff(verb) => verb.run(context),
             Self::Commit(verb) => verb.run(context),
+            Self::Export(verb) => verb.run(context),
             Self::Resize(verb) => verb.run(context),
             Self::Rm(verb) => verb.run(context),
             Self::FreeRemoved(verb) => verb.run(context),
