@@ -101,6 +101,9 @@ pub enum Error {
     /// The system has no descriptor to give.
     #[error("cannot open a file once more: {0}")]
     Descriptor(std::io::Error),
+    /// What is to be read stops giving.
+    #[error("cannot read the input: {0}")]
+    Input(std::io::Error),
     /// The pull was given up.
     #[error("the pull was cancelled")]
     Cancelled,
@@ -181,6 +184,12 @@ impl Error {
             Self::Image(_) | Self::Decode(_) | Self::Tar { .. } | Self::Index { .. } => {
                 Class::Invalid
             }
+            Self::Input(error) => match error.kind() {
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
+                    Class::Invalid
+                }
+                _ => Class::Internal,
+            },
             Self::Changes(error) => error.into(),
             Self::BlobMismatch { .. } | Self::Damaged { .. } | Self::NotSound { .. } => {
                 Class::DataLoss

@@ -12,16 +12,19 @@
 //! config say.
 //!
 //! A layer that is made here, of a container's changes, comes into the same queue as a tar, which then is
-//! its own blob. It has no other source, and is on disk before it gets its name.
+//! its own blob. It has no other source, and is on disk before it gets its name. So does one that comes
+//! from an archive, of which nobody said what it should be.
 
 mod decode;
 mod local;
 mod split;
+mod stream;
 
 use std::sync::mpsc;
 
 pub(crate) use local::make;
 pub(crate) use split::{Split, Staged};
+pub(crate) use stream::receive_tar;
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;

@@ -25,11 +25,12 @@ mod own;
 mod pull;
 pub mod repair;
 mod source;
+mod unpack;
 
 pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use event::Event;
 pub use limits::Limits;
-pub use own::{OwnLayer, add_image, add_layer};
+pub use own::{OwnLayer, add_image, add_layer, add_tar};
 pub use pull::{PullOptions, Pulled, pull, stopped};
 pub use source::RegistrySource;

@@ -1,7 +1,8 @@
-//! What is made here and nowhere else: layers of containers' changes, and images with them.
+//! What is made here and nowhere else: layers of containers' changes or of tars, and images with them.
 //!
 //! It has no source, so that all of it is on disk before it is acknowledged.
 
+use std::io::Read;
 use std::time::SystemTime;
 
 use lapstrake_oci::{DiffId, Digest};
@@ -10,10 +11,11 @@ use lapstrake_store::{
 };
 use lapstrake_tree::changes::{Changes, View};
 
-use crate::error::Result;
-use crate::layer;
+use crate::error::{Error, Result};
+use crate::layer::{self, Split};
 use crate::lease::TERM;
 use crate::limits::Limits;
+use crate::unpack::Unpacked;
 
 /// A layer that was made here, and what keeps it until an image does.
 #[derive(Debug)]
@@ -35,7 +37,21 @@ pub fn add_layer<U: View + Sync, L: View + Sync>(
     lower: &L,
     limits: Limits,
 ) -> Result<OwnLayer> {
-    let made = layer::make(store, changes, upper, lower, limits)?;
+    publish(store, layer::make(store, changes, upper, lower, limits)?)
+}
+
+/// Writes a tar as a layer: one that is compressed by gzip, bzip2, xz or zstd, or not. The layer is on
+/// disk when this returns.
+///
+/// # Errors
+/// If the input stops giving, is no tar or not what its compression says, or the disk refuses.
+pub fn add_tar(store: &Store, input: impl Read, limits: Limits) -> Result<OwnLayer> {
+    let mut tar = Unpacked::new(input).map_err(Error::Input)?;
+    let received = layer::receive_tar(store, &mut tar, limits)?;
+    publish(store, received.into_split())
+}
+
+fn publish(store: &Store, made: Split) -> Result<OwnLayer> {
     // Before the layer is looked for: what is there may be another's to remove.
     let lease = store.lease(&[Object::Layer(made.id())], SystemTime::now() + TERM)?;
     let record = made.publish_own(store)?;

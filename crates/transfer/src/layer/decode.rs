@@ -2,7 +2,8 @@
 
 use lapstrake_bridge::{Broken, PipeReader};
 use lapstrake_fill::decode::{Decoder, Limits as DecodeLimits, SpanPolicy};
-use lapstrake_oci::Compression;
+use lapstrake_fill::spans::Blob;
+use lapstrake_oci::{Compression, Digest, Hasher};
 use lapstrake_registry_client::Error as ClientError;
 
 use super::{BLOCK_BYTES, BLOCKS, Block, Queue, Wanted};
@@ -15,22 +16,36 @@ pub(super) fn run(
     mut blob: PipeReader<ClientError>,
     queue: &Queue,
 ) -> Result<Compression> {
-    let mut decoding = Decoding::new(wanted, limits, queue);
+    let hasher = wanted.blob.digest.algorithm().hasher();
+    let mut decoding = Decoding::new(wanted.compression, hasher, limits, queue);
     while let Some(chunk) = blob.read().map_err(|broken| match broken {
         Broken::Failed(error) => Error::Registry(error),
         Broken::Cancelled => Error::Cancelled,
     })? {
         decoding.feed(&chunk)?;
     }
-    decoding.finish(wanted)
+    let (want, size) = (&wanted.blob.digest, wanted.blob.size);
+    let decoded = decoding.finish(|got, received| {
+        if got == want && received == size {
+            return Ok(());
+        }
+        Err(Error::BlobMismatch {
+            want: want.clone(),
+            size,
+            got: got.clone(),
+            received,
+        })
+    })?;
+    Ok(decoded.compression)
 }
 
-struct Decoding<'a> {
+/// A blob on its way through the decoder.
+pub(super) struct Decoding<'a> {
     queue: &'a Queue,
     /// As declared, until the bytes say otherwise.
     compression: Compression,
     limits: DecodeLimits,
-    hasher: lapstrake_oci::digest::Hasher,
+    hasher: Hasher,
     received: u64,
     /// The blob's first bytes, until there are enough to tell how it is compressed.
     start: Vec<u8>,
@@ -42,14 +57,20 @@ struct Decoding<'a> {
 }
 
 impl<'a> Decoding<'a> {
-    fn new(wanted: &Wanted, limits: Limits, queue: &'a Queue) -> Self {
+    /// `declared` is what is said of the compression; the bytes decide.
+    pub(super) fn new(
+        declared: Compression,
+        hasher: Hasher,
+        limits: Limits,
+        queue: &'a Queue,
+    ) -> Self {
         Self {
             queue,
-            compression: wanted.compression,
+            compression: declared,
             limits: DecodeLimits {
                 tar_bytes: limits.tar_bytes,
             },
-            hasher: wanted.blob.digest.algorithm().hasher(),
+            hasher,
             received: 0,
             start: Vec::new(),
             decoder: None,
@@ -59,7 +80,8 @@ impl<'a> Decoding<'a> {
         }
     }
 
-    fn feed(&mut self, chunk: &[u8]) -> Result<()> {
+    /// Takes the next bytes of the blob.
+    pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<()> {
         self.hasher.update(chunk);
         self.received += chunk.len() as u64;
         if self.decoder.is_some() {
@@ -114,21 +136,13 @@ impl<'a> Decoding<'a> {
         }
     }
 
-    /// Checks the blob, passes the rest on, and says how the blob was compressed.
-    fn finish(mut self, wanted: &Wanted) -> Result<Compression> {
+    /// Has the blob checked, passes the rest on, and says what it was.
+    pub(super) fn finish(mut self, check: impl FnOnce(&Digest, u64) -> Result<()>) -> Result<Blob> {
         if self.decoder.is_none() {
             self.begin()?;
         }
-        let got = self.hasher.finish();
-        let (want, size) = (&wanted.blob.digest, wanted.blob.size);
-        if got != *want || self.received != size {
-            return Err(Error::BlobMismatch {
-                want: want.clone(),
-                size,
-                got,
-                received: self.received,
-            });
-        }
+        let digest = self.hasher.finish();
+        check(&digest, self.received)?;
         self.decoder.take().expect("begun above").finish()?;
         self.block.truncate(self.filled);
         send(
@@ -138,7 +152,11 @@ impl<'a> Decoding<'a> {
                 boundary: None,
             },
         )?;
-        Ok(self.compression)
+        Ok(Blob {
+            digest,
+            bytes: self.received,
+            compression: self.compression,
+        })
     }
 }
 

@@ -1,9 +1,9 @@
 //! A layer made here: changes become a tar on one thread, while another hashes and splits it.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use lapstrake_fill::decode::{Boundary, Restart};
-use lapstrake_oci::Algorithm;
+use lapstrake_oci::{Algorithm, Compression};
 use lapstrake_store::Store;
 use lapstrake_tree::changes::{Changes, View, write_layer};
 
@@ -47,7 +47,7 @@ pub(crate) fn make<U: View + Sync, L: View + Sync>(
 }
 
 /// Takes a tar as it is written, and sends it on in blocks.
-struct TarQueue {
+pub(super) struct TarQueue {
     queue: Queue,
     block: Vec<u8>,
     filled: usize,
@@ -56,7 +56,7 @@ struct TarQueue {
 }
 
 impl TarQueue {
-    fn new(queue: Queue) -> Self {
+    pub(super) fn new(queue: Queue) -> Self {
         Self {
             queue,
             block: vec![0; BLOCK_BYTES],
@@ -82,8 +82,30 @@ impl TarQueue {
             .map_err(|_gone| Error::Abandoned)
     }
 
+    /// Takes all of a tar that is written already; one of more than `limit` bytes is refused.
+    pub(super) fn fill(&mut self, input: &mut dyn Read, limit: u64) -> Result<()> {
+        loop {
+            if self.filled == BLOCK_BYTES {
+                let next = next_block(&self.queue, &mut self.made)?;
+                self.send(next)?;
+            }
+            match input.read(&mut self.block[self.filled..]) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Input(error)),
+            }
+            if self.sent + self.filled as u64 > limit {
+                return Err(Error::Decode(lapstrake_fill::decode::Error::TooLarge {
+                    compression: Compression::None,
+                    limit,
+                }));
+            }
+        }
+    }
+
     /// Sends what is left.
-    fn end(mut self) -> Result<()> {
+    pub(super) fn end(mut self) -> Result<()> {
         self.send(Vec::new())
     }
 }

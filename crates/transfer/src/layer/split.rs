@@ -90,16 +90,20 @@ impl Split {
 
     /// Publishes a layer that only we have, under whatever its tar hashes to. It is on disk then.
     pub(crate) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
-        // As if the registry had it uncompressed: so a push would send it.
-        let blob = Blob {
-            digest: self.digest.clone(),
-            bytes: self.layer.tar_len,
-            compression: Compression::None,
-        };
+        let blob = self.own_blob();
         self.stage_as(blob)?.publish(store, Durability::OnlyHere)
     }
 
-    fn stage_as(self, blob: Blob) -> Result<Staged> {
+    /// The tar, as if a registry had it uncompressed: so a push would send it.
+    pub(super) fn own_blob(&self) -> Blob {
+        Blob {
+            digest: self.digest.clone(),
+            bytes: self.layer.tar_len,
+            compression: Compression::None,
+        }
+    }
+
+    pub(super) fn stage_as(self, blob: Blob) -> Result<Staged> {
         let spans = self.recorder.finish(blob);
         let staged = self.stage.finish(&self.layer.skeleton, &spans.to_bytes())?;
         Ok(Staged {
