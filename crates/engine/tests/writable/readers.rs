@@ -20,7 +20,7 @@ const LONG: &str = "a-name-of-a-hundred-bytes-and-more-which-no-header-of-the-ol
                     an-extended-one-has-to";
 
 /// Changes of every kind that a tar has a way to say.
-fn change(root: &Path) {
+pub(crate) fn change(root: &Path) {
     fs::create_dir_all(root.join(LONG).join(LONG)).unwrap();
     fs::write(root.join(LONG).join(LONG).join("f"), "deep").unwrap();
     symlink(LONG.repeat(2), root.join("long-link")).unwrap();
