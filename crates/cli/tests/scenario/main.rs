@@ -2,8 +2,10 @@
 //! and run by the command as it is built.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
+mod docker;
 mod image;
 mod registry;
+mod save;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
