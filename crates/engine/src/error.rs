@@ -12,6 +12,16 @@ pub enum Error {
     /// No such image here.
     #[error("no image {0} in the store: pull it first (lapstrake pull {0})")]
     NoImage(String),
+    /// No such image here, but one that is called much the same.
+    #[error(
+        "no image {image} in the store: did you mean {nearest}? Else pull it (lapstrake pull {image})"
+    )]
+    Misspelt {
+        /// What was asked for.
+        image: String,
+        /// The name that is most like it.
+        nearest: String,
+    },
     /// An image on which a writable layer lies.
     #[error("image {image} is used by the writable layer {users}: remove that first")]
     ImageUsed {
@@ -29,8 +39,16 @@ pub enum Error {
         names: String,
     },
     /// The beginning of more than one id.
-    #[error("several images have an id that begins with {0}: give more of it")]
-    Ambiguous(String),
+    #[error("several images have an id that begins with {id}: give more of it, as of {candidates}")]
+    Ambiguous {
+        /// The beginning.
+        id: String,
+        /// What it could be.
+        candidates: String,
+    },
+    /// What can only be an id, where a name is needed.
+    #[error(transparent)]
+    Name(lapstrake_oci::ReferenceError),
     /// A layer that the image needs is not here.
     #[error("layer {layer} of {image} is not in the store: pull the image again")]
     NoLayer {
@@ -111,12 +129,13 @@ impl Error {
         use lapstrake_snapshot::Class as Mount;
         use lapstrake_snapshot::room::Class as Room;
         match self {
-            Self::NoImage(_) | Self::NoLayer { .. } => Class::NotFound,
+            Self::NoImage(_) | Self::Misspelt { .. } | Self::NoLayer { .. } => Class::NotFound,
             Self::ImageUsed { .. }
             | Self::SeveralNames { .. }
-            | Self::Ambiguous(_)
+            | Self::Ambiguous { .. }
             | Self::OtherImage { .. }
             | Self::Change { .. }
+            | Self::Name(_)
             | Self::NoCommand(_)
             | Self::NoUser(_)
             | Self::Driver(_)

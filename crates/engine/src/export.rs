@@ -6,15 +6,13 @@
 use std::io::{BufWriter, Write as _};
 
 use lapstrake_oci::Compression;
-use lapstrake_store::ImageRecord;
 use lapstrake_transfer::archive::Compressor;
 use lapstrake_tree::changes::{Error as ChangesError, Writable, write_root};
 
 use crate::Engine;
 use crate::error::Result;
+use crate::names::ImageName;
 use crate::output::{Output, Target};
-use crate::remove::ImageName;
-use crate::save::one;
 
 /// Whose root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +46,15 @@ impl Engine {
         target: &Target<'_>,
     ) -> Result<Exported> {
         let (name, image) = match root {
-            RootOf::Writable(name) => (Some(name), self.writable(name)?.image),
-            RootOf::Image(image) => (None, self.one_image(image)?),
+            RootOf::Writable(name) => {
+                let image = self.writable(name)?.image;
+                let target = image.manifest.clone();
+                (Some(name), (image, target))
+            }
+            RootOf::Image(image) => (None, self.find(image)?),
         };
         let claimed = self.claim_content(&image)?;
+        let image = &claimed.image;
         let mut output = Output::to(target)?;
         let mut write = |root: &Writable<'_, _>, lower: &_| {
             let compressor = Compressor::new(compression, &mut output).map_err(refused)?;
@@ -66,19 +69,15 @@ impl Engine {
             })
         };
         let exported = match name {
-            Some(name) => self.with_trees(name, &image, &claimed.config, |root, lower| {
+            Some(name) => self.with_trees(name, image, &claimed.config, |root, lower| {
                 write(root.unwrap_or(&Writable::Whole(lower)), lower)
             })?,
-            None => self.with_stack(&image, &claimed.config, |stack| {
+            None => self.with_stack(image, &claimed.config, |stack| {
                 write(&Writable::Whole(stack), stack)
             })?,
         };
         output.finish()?;
         Ok(exported)
-    }
-
-    fn one_image(&self, image: &ImageName) -> Result<ImageRecord> {
-        one(&self.store.state().images()?, image)
     }
 }
 

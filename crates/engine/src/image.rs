@@ -1,6 +1,8 @@
 //! Images in the store.
 
-use lapstrake_oci::{Config, DiffId, Digest, Manifest, Parsed, Reference, bounds};
+use std::collections::BTreeSet;
+
+use lapstrake_oci::{Config, DiffId, Digest, Manifest, Parsed, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
 use lapstrake_store::{Claim, ImageRecord, LayerFiles, LayerRecord, LayerState, Object};
 use lapstrake_sys::parallel;
@@ -8,6 +10,7 @@ use lapstrake_transfer::{index, settle_layer};
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::names::{ImageName, Named, familiar};
 
 /// An image, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub struct ImageSummary {
 /// An image that nobody can remove at the moment.
 pub(crate) struct Claimed {
     pub(crate) image: ImageRecord,
+    /// The document that its name was resolved to: its manifest, or an index.
+    pub(crate) target: Digest,
     pub(crate) config: Parsed<Config>,
     _claim: Claim,
 }
@@ -63,40 +68,32 @@ impl Engine {
         })
     }
 
-    /// Whether a name leads to an image.
-    ///
-    /// # Errors
-    /// If the store can't be read.
-    pub fn has_image(&self, reference: &Reference) -> Result<bool> {
-        Ok(self.store.state().image(&reference.to_string())?.is_some())
-    }
-
     /// Claims what an image consists of, and looks it up: until the claim is dropped, nothing of it
     /// is removed.
-    pub(crate) fn claim(&self, reference: &Reference) -> Result<Claimed> {
-        self.claim_image(&self.image(reference)?)
+    pub(crate) fn claim(&self, name: impl Into<ImageName>) -> Result<Claimed> {
+        self.claim_image(&self.find(&name.into())?)
     }
 
     /// As [`Engine::claim`], of an image that was looked up by another way.
-    pub(crate) fn claim_image(&self, image: &ImageRecord) -> Result<Claimed> {
-        let claimed = self.claim_content(image)?;
+    pub(crate) fn claim_image(&self, named: &Named) -> Result<Claimed> {
+        let claimed = self.claim_content(named)?;
+        let (image, _) = named;
         if self.store.state().image(&image.reference)?.as_ref() != Some(image) {
-            let name = image.reference.parse::<Reference>();
-            let name = name.map_or(image.reference.clone(), |name| name.familiar());
-            return Err(Error::NoImage(name));
+            return Err(Error::NoImage(familiar(&image.reference)));
         }
         Ok(claimed)
     }
 
     /// Claims what an image consists of that something else keeps, such as a writable layer.
-    pub(crate) fn claim_content(&self, image: &ImageRecord) -> Result<Claimed> {
+    pub(crate) fn claim_content(&self, (image, target): &Named) -> Result<Claimed> {
         let config = self.config(image)?;
-        let documents = [&image.manifest, &image.config];
-        let documents = documents.map(|digest| Object::Blob(digest.clone()));
+        let documents = BTreeSet::from([&image.manifest, &image.config, target]);
+        let documents = (documents.into_iter()).map(|digest| Object::Blob(digest.clone()));
         let layers = config.value().rootfs.diff_ids.iter().cloned();
-        let objects = documents.into_iter().chain(layers.map(Object::Layer));
+        let objects = documents.chain(layers.map(Object::Layer));
         Ok(Claimed {
             image: image.clone(),
+            target: target.clone(),
             _claim: self.store.claim(objects),
             config,
         })
@@ -117,12 +114,6 @@ impl Engine {
             self.store.state().link_image(&image, &layers)?;
         }
         Ok(())
-    }
-
-    /// The record of an image by its name.
-    pub(crate) fn image(&self, reference: &Reference) -> Result<ImageRecord> {
-        let record = self.store.state().image(&reference.to_string())?;
-        record.ok_or_else(|| Error::NoImage(reference.familiar()))
     }
 
     pub(crate) fn config(&self, image: &ImageRecord) -> Result<Parsed<Config>> {

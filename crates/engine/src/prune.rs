@@ -12,7 +12,8 @@ use lapstrake_store::{ImageRecord, Inventory};
 
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::remove::{Removed, is_tagged};
+use crate::names::is_tagged;
+use crate::remove::Removed;
 use crate::when;
 
 /// Which images.

@@ -4,14 +4,14 @@
 //! layer lies on it. What only it had is then removed, for good when the trash is emptied.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::time::SystemTime;
 
-use lapstrake_oci::{Digest, Reference};
+use lapstrake_oci::Digest;
 use lapstrake_store::{Collected, ImageRecord, Object};
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::names::{Found, ImageName, Named, familiar, find, is_tagged, repo_of};
 
 /// What to do about an image that is used, or has several names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,24 +20,6 @@ pub enum IfUsed {
     Refuse,
     /// Take its names; what a writable layer lies on stays without one.
     TakeNames,
-}
-
-/// What an image is called on a command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageName(String);
-
-impl ImageName {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ImageName {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
 }
 
 /// What was removed, or would be.
@@ -66,12 +48,13 @@ impl Engine {
     ) -> Result<Removed> {
         let collection = self.store.collect();
         let inventory = collection.inventory(now)?;
-        let records: Vec<_> = (inventory.names.iter())
-            .map(|name| name.image.clone())
+        let known: Vec<Named> = (inventory.names.iter())
+            .map(|name| (name.image.clone(), name.target.clone()))
             .collect();
+        let records: Vec<_> = known.iter().map(|(image, _)| image.clone()).collect();
         let mut names: Vec<ImageRecord> = Vec::new();
         for image in images {
-            for record in names_of(&records, image, if_used)? {
+            for record in names_of(&known, image, if_used)? {
                 if !names.contains(&record) {
                     names.push(record);
                 }
@@ -158,53 +141,17 @@ impl Removed {
     }
 }
 
-/// A normalised name as people write it.
-fn familiar(reference: &str) -> String {
-    reference
-        .parse::<Reference>()
-        .map_or_else(|_| reference.to_owned(), |reference| reference.familiar())
-}
-
-pub(crate) fn is_tagged(image: &ImageRecord) -> bool {
-    image
-        .reference
-        .parse::<Reference>()
-        .is_ok_and(|reference| reference.tag().is_some())
-}
-
-fn repo(image: &ImageRecord) -> Option<String> {
-    let reference: Reference = image.reference.parse().ok()?;
-    Some(reference.repo().to_string())
-}
-
 /// The names that are to go: by name, that one, and with the last tag in a repository the names by
 /// digest there; by id, all of them.
-fn names_of(
-    records: &[ImageRecord],
-    wanted: &ImageName,
-    if_used: IfUsed,
-) -> Result<Vec<ImageRecord>> {
-    let reference: Option<Reference> = wanted.0.parse().ok();
-    let named = reference.map(|reference| reference.to_string());
-    if let Some(named) = records
-        .iter()
-        .find(|image| Some(&image.reference) == named.as_ref())
-    {
-        let same = |other: &&ImageRecord| {
-            other.manifest == named.manifest && repo(other) == repo(named) && *other != named
-        };
-        let others: Vec<_> = records.iter().filter(same).cloned().collect();
-        let mut names = vec![named.clone()];
-        if !others.iter().any(is_tagged) {
-            names.extend(others);
-        }
-        return Ok(names);
-    }
-    let names = by_id(records, &wanted.0)?;
+fn names_of(known: &[Named], wanted: &ImageName, if_used: IfUsed) -> Result<Vec<ImageRecord>> {
+    let names: Vec<ImageRecord> = match find(known, wanted)? {
+        Found::Name((named, _)) => return Ok(with_those_by_digest(known, named)),
+        Found::Image(names) => names.into_iter().map(|(image, _)| image).collect(),
+    };
     let tags: Vec<_> = names.iter().filter(|name| is_tagged(name)).collect();
     if tags.len() > 1 && if_used == IfUsed::Refuse {
         return Err(Error::SeveralNames {
-            image: wanted.0.clone(),
+            image: wanted.to_string(),
             names: tags
                 .iter()
                 .map(|image| familiar(&image.reference))
@@ -215,25 +162,22 @@ fn names_of(
     Ok(names)
 }
 
-/// The names of the one image whose id begins so.
-pub(crate) fn by_id(records: &[ImageRecord], id: &str) -> Result<Vec<ImageRecord>> {
-    let hex = id.strip_prefix("sha256:").unwrap_or(id);
-    let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let found: Vec<_> = (records.iter())
-        .filter(|image| !hex.is_empty() && is_hex && image.config.hex().starts_with(hex))
-        .cloned()
-        .collect();
-    let ids: BTreeSet<_> = found.iter().map(|image| &image.config).collect();
-    match ids.len() {
-        0 => Err(Error::NoImage(id.to_owned())),
-        1 => Ok(found),
-        _ => Err(Error::Ambiguous(id.to_owned())),
+fn with_those_by_digest(known: &[Named], named: ImageRecord) -> Vec<ImageRecord> {
+    let same = |other: &&ImageRecord| {
+        other.manifest == named.manifest && repo_of(other) == repo_of(&named) && **other != named
+    };
+    let others = known.iter().map(|(image, _)| image).filter(same);
+    let others: Vec<_> = others.cloned().collect();
+    let mut names = vec![named];
+    if !others.iter().any(is_tagged) {
+        names.extend(others);
     }
+    names
 }
 
 #[cfg(test)]
 mod tests {
-    use lapstrake_oci::Algorithm;
+    use lapstrake_oci::{Algorithm, Reference};
 
     use super::*;
 
@@ -251,9 +195,15 @@ mod tests {
 
     /// Of these names, `wanted` leads to those of these numbers.
     fn check(wanted: &str, if_used: IfUsed, numbers: &[usize]) {
-        let got = names_of(&records(), &ImageName(wanted.to_owned()), if_used).unwrap();
+        let got = names_of(&known(), &wanted.parse().unwrap(), if_used).unwrap();
         let want: Vec<_> = numbers.iter().map(|at| records()[*at].clone()).collect();
         assert_eq!(got, want);
+    }
+
+    fn known() -> Vec<Named> {
+        (records().into_iter())
+            .map(|image| (image.clone(), image.manifest))
+            .collect()
     }
 
     fn records() -> [ImageRecord; 6] {
@@ -281,26 +231,8 @@ mod tests {
         check(&id("two"), IfUsed::Refuse, &[3, 4]);
         check(&format!("sha256:{}", id("three")), IfUsed::Refuse, &[5]);
         check(&id("one"), IfUsed::TakeNames, &[0, 1, 2]);
-        let wanted = ImageName(id("one"));
-        let error = names_of(&records(), &wanted, IfUsed::Refuse).unwrap_err();
+        let wanted = id("one").parse().unwrap();
+        let error = names_of(&known(), &wanted, IfUsed::Refuse).unwrap_err();
         assert!(error.to_string().contains("a:1, a:2"), "{error}");
-    }
-
-    #[test]
-    fn what_is_not_there_or_could_be_several_is_refused() {
-        let error = |text: &str| {
-            names_of(&records(), &ImageName(text.to_owned()), IfUsed::Refuse).unwrap_err()
-        };
-        assert!(matches!(error("a:3"), Error::NoImage(_)));
-        assert!(matches!(error("!"), Error::NoImage(_)));
-        assert!(matches!(error("sha256:"), Error::NoImage(_)));
-        let mut both = records();
-        let mut hex = both[0].config.hex().to_owned();
-        let last = if hex.ends_with('0') { "1" } else { "0" };
-        hex.replace_range(63.., last);
-        both[5].config = format!("sha256:{hex}").parse().unwrap();
-        let wanted = ImageName(hex[..20].to_owned());
-        let error = names_of(&both, &wanted, IfUsed::Refuse).unwrap_err();
-        assert!(matches!(error, Error::Ambiguous(_)));
     }
 }

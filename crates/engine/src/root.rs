@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapstrake_oci::Reference;
 use lapstrake_snapshot::{self as snapshot, Layer};
 
 use crate::Engine;
 use crate::error::{Result, io_error};
 use crate::image::Claimed;
+use crate::names::ImageName;
 
 /// What may be done in a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +40,12 @@ impl Engine {
     /// If the image isn't in the store, a layer is damaged, or the kernel refuses.
     pub fn mount(
         &self,
-        reference: &Reference,
+        image: impl Into<ImageName>,
         target: &Path,
         access: &Access,
     ) -> Result<MountedRoot> {
         let start = Instant::now();
-        let claimed = self.claim(reference)?;
+        let claimed = self.claim(image)?;
         let mounted = self.mount_claimed(&claimed, target, access)?;
         Ok(MountedRoot {
             target: mounted.target,

@@ -7,11 +7,11 @@ use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use lapstrake_oci::Reference;
 use lapstrake_snapshot::room::Limit;
 
 use crate::Engine;
 use crate::error::{Error, Result, io_error};
+use crate::names::ImageName;
 use crate::root::Access;
 use crate::runtime_spec;
 use crate::writable::guard_rooms;
@@ -51,8 +51,9 @@ impl Engine {
     ///
     /// # Errors
     /// If the image isn't in the store, or the root can't be mounted.
-    pub fn bundle(&self, reference: &Reference, options: &RunOptions) -> Result<Bundle> {
-        let claimed = self.claim(reference)?;
+    pub fn bundle(&self, image: impl Into<ImageName>, options: &RunOptions) -> Result<Bundle> {
+        let image = image.into();
+        let claimed = self.claim(&image)?;
         let bundle = Bundle {
             name: options.name.clone(),
             runtime: options.runtime.clone(),
@@ -76,7 +77,7 @@ impl Engine {
         let specify = || {
             let config = claimed.config.value();
             let spec = runtime_spec::build(config, &options.command, &options.name, &root)?
-                .ok_or_else(|| Error::NoCommand(reference.familiar()))?;
+                .ok_or_else(|| Error::NoCommand(image.to_string()))?;
             write(&bundle.dir.join("config.json"), &spec)
         };
         match specify() {

@@ -1,7 +1,6 @@
 //! Images as files.
 
 use lapstrake_oci::{DiffId, Image, Reference, Repo};
-use lapstrake_store::ImageRecord;
 use lapstrake_transfer::archive::{
     Form, Plan, Planned, SaveEvent, ToSave, plan, write_directory, write_tar,
 };
@@ -9,8 +8,8 @@ use lapstrake_transfer::archive::{
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::image::Claimed;
+use crate::names::{Found, ImageName, Named, find, is_tagged};
 use crate::output::{Output, Target, new_directory};
-use crate::remove::{ImageName, by_id, is_tagged};
 
 /// As what images are saved.
 #[derive(Debug)]
@@ -45,10 +44,10 @@ impl Engine {
         what: &SaveAs<'_>,
         tell: &dyn Fn(SaveEvent),
     ) -> Result<Saved> {
-        let records = self.store.state().images()?;
-        let chosen = choose(&records, images)?;
+        let names = self.store.state().names()?;
+        let chosen = choose(&names, images)?;
         let claimed: Result<Vec<_>> = (chosen.iter())
-            .map(|chosen| self.claim_image(&chosen.image))
+            .map(|chosen| self.claim_image(&chosen.named))
             .collect();
         let claimed = claimed?;
         let images = chosen.into_iter().zip(&claimed);
@@ -77,8 +76,9 @@ impl Engine {
 
     fn to_save(&self, chosen: Chosen, claimed: &Claimed) -> Result<ToSave> {
         let ids = &claimed.config.value().rootfs.diff_ids;
+        let image = &claimed.image;
         let missing = |id: &DiffId| Error::NoLayer {
-            image: chosen.image.reference.clone(),
+            image: image.reference.clone(),
             layer: id.clone(),
         };
         let records = self.store.state().layers(ids)?;
@@ -86,11 +86,11 @@ impl Engine {
         let lens: Result<Vec<_>> = lens
             .map(|(id, record)| Ok(record.ok_or_else(|| missing(id))?.tar_len))
             .collect();
-        let manifest = self.manifest(&chosen.image)?;
+        let manifest = self.manifest(image)?;
         Ok(ToSave {
             image: Image::new(manifest, claimed.config.clone())?,
             tar_lens: lens?,
-            manifest: chosen.image.manifest,
+            manifest: image.manifest.clone(),
             names: chosen.names,
         })
     }
@@ -109,24 +109,24 @@ impl Saved {
 /// An image, and the names that it is saved under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Chosen {
-    image: ImageRecord,
+    named: Named,
     names: Vec<Reference>,
 }
 
 /// The images that these words stand for, in the order of the words; each image once, with all names
 /// that were asked for.
-fn choose(records: &[ImageRecord], words: &[ImageName]) -> Result<Vec<Chosen>> {
+fn choose(known: &[Named], words: &[ImageName]) -> Result<Vec<Chosen>> {
     let mut all: Vec<Chosen> = Vec::new();
     for word in words {
-        for (image, name) in meant(records, word.as_str())? {
+        for (named, name) in meant(known, word)? {
             let there = all
                 .iter_mut()
-                .find(|chosen| chosen.image.config == image.config);
+                .find(|chosen| chosen.named.0.config == named.0.config);
             let chosen = match there {
                 Some(chosen) => chosen,
                 None => {
                     let names = Vec::new();
-                    all.push(Chosen { image, names });
+                    all.push(Chosen { named, names });
                     all.last_mut().expect("it was pushed just now")
                 }
             };
@@ -137,58 +137,38 @@ fn choose(records: &[ImageRecord], words: &[ImageName]) -> Result<Vec<Chosen>> {
     Ok(all)
 }
 
-/// The image that a word stands for; of several with the same repository, the one with the default tag.
-pub(crate) fn one(records: &[ImageRecord], word: &ImageName) -> Result<ImageRecord> {
-    let named = word.as_str().parse::<Reference>();
-    let named = named.map(|reference| reference.to_string());
-    if let Ok(text) = &named
-        && let Some(image) = records.iter().find(|image| image.reference == *text)
-    {
-        return Ok(image.clone());
-    }
-    let mut meant = meant(records, word.as_str())?;
-    match (meant.pop(), meant.is_empty()) {
-        (Some((image, _)), true) => Ok(image),
-        _ => Err(Error::Ambiguous(word.as_str().to_owned())),
-    }
-}
-
 /// What a word stands for, and the name to save it under.
-fn meant(records: &[ImageRecord], word: &str) -> Result<Vec<(ImageRecord, Option<Reference>)>> {
+fn meant(known: &[Named], word: &ImageName) -> Result<Vec<(Named, Option<Reference>)>> {
     // Without tag and digest, it is a repository's name.
-    if let Ok(repo) = word.parse::<Repo>() {
-        let named = records.iter().filter(|image| is_tagged(image));
+    if let Ok(repo) = word.to_string().parse::<Repo>() {
+        let named = known.iter().filter(|(image, _)| is_tagged(image));
         let named: Vec<_> = named
-            .filter_map(|image| Some((image.clone(), image.reference.parse::<Reference>().ok()?)))
+            .filter_map(|named| Some((named.clone(), named.0.reference.parse::<Reference>().ok()?)))
             .filter(|(_, name)| *name.repo() == repo)
-            .map(|(image, name)| (image, Some(name)))
+            .map(|(named, name)| (named, Some(name)))
             .collect();
         if !named.is_empty() {
             return Ok(named);
         }
-    } else if let Ok(reference) = word.parse::<Reference>() {
-        let (text, repo) = (reference.to_string(), reference.repo());
-        let is_meant = |image: &&ImageRecord| match reference.digest() {
-            None => image.reference == text,
-            Some(digest) => {
-                let name = image.reference.parse::<Reference>();
-                let same_repo = name.is_ok_and(|name| name.repo() == repo);
-                image.reference == text || (same_repo && image.manifest == *digest)
-            }
-        };
-        if let Some(image) = records.iter().find(is_meant) {
-            let name = reference.digest().is_none().then_some(reference);
-            return Ok(vec![(image.clone(), name)]);
-        }
     }
-    // All names of one id lead to the same image.
-    let image = by_id(records, word)?.swap_remove(0);
-    Ok(vec![(image, None)])
+    Ok(match find(known, word)? {
+        Found::Name(named) => {
+            let name = named.0.reference.parse::<Reference>().ok();
+            vec![(named, name.filter(|name| name.digest().is_none()))]
+        }
+        // All names lead to the same image.
+        Found::Image(names) => names
+            .into_iter()
+            .take(1)
+            .map(|named| (named, None))
+            .collect(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use lapstrake_oci::Algorithm;
+    use lapstrake_store::ImageRecord;
 
     use super::*;
 
@@ -204,14 +184,17 @@ mod tests {
         format!("{repo}@{}", Algorithm::Sha256.digest(text.as_bytes()))
     }
 
-    fn records() -> [ImageRecord; 5] {
-        [
+    fn records() -> Vec<Named> {
+        let images = [
             image("a:1", "one"),
             image("a:latest", "two"),
             image("b/c:1", "one"),
             image(&pinned("a", "three"), "three"),
             image("localhost:5000/a:1", "three"),
-        ]
+        ];
+        (images.into_iter())
+            .map(|image| (image.clone(), image.manifest))
+            .collect()
     }
 
     /// These words stand for these images, by a name that each has, with these names.
@@ -222,7 +205,7 @@ mod tests {
             .iter()
             .map(|chosen| {
                 let names = chosen.names.iter().map(Reference::familiar);
-                (chosen.image.config.clone(), names.collect::<Vec<_>>())
+                (chosen.named.0.config.clone(), names.collect::<Vec<_>>())
             })
             .collect();
         let want: Vec<_> = want
@@ -262,9 +245,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        for word in ["a:2", "c", "sha256:", "!", &pinned("b/c", "two")] {
+        for word in ["a:2", "zzzz", &pinned("b/c", "two")] {
             let error = choose(&records(), &[word.parse().unwrap()]).unwrap_err();
-            assert!(matches!(error, Error::NoImage(_)), "{word}: {error}");
+            let is_none = matches!(error, Error::NoImage(_) | Error::Misspelt { .. });
+            assert!(is_none, "{word}: {error}");
         }
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lapstrake_oci::{Config, Reference};
+use lapstrake_oci::Config;
 use lapstrake_snapshot::Place;
 use lapstrake_snapshot::room::{self, Limit, Policy, Reserve, RoomId, Rooms, Usage};
 use lapstrake_store::{ImageRecord, WritableRecord};
@@ -22,6 +22,7 @@ use lapstrake_store::{ImageRecord, WritableRecord};
 use crate::Engine;
 use crate::error::{Error, Result, io_error};
 use crate::image::Claimed;
+use crate::names::ImageName;
 
 /// A writable layer, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,8 @@ impl Engine {
     /// # Errors
     /// If the image isn't in the store, the name is taken, or nothing here can hold the layer to the
     /// limit.
-    pub fn create(&self, reference: &Reference, name: &str, limit: Limit) -> Result<()> {
-        self.create_over(&self.claim(reference)?, name, limit)
+    pub fn create(&self, image: impl Into<ImageName>, name: &str, limit: Limit) -> Result<()> {
+        self.create_over(&self.claim(image)?, name, limit)
     }
 
     pub(crate) fn create_over(&self, claimed: &Claimed, name: &str, limit: Limit) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lapstrake_engine::{Error, Reference, RoomLimit};
+use lapstrake_engine::{Error, ImageName, RoomLimit};
 use serde_json::json;
 
 use crate::context::Context;
@@ -12,8 +12,8 @@ use crate::render;
 /// Make a writable layer over an image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
-    /// The image.
-    reference: Reference,
+    /// The image: a name, or an id or its beginning.
+    image: ImageName,
     /// The name of the writable layer.
     name: String,
     /// A limit: size=SIZE (as 10G) or inodes=NUMBER.
@@ -24,7 +24,7 @@ pub(crate) struct Create {
 impl Create {
     pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
         let engine = context.own()?;
-        engine.create(&self.reference, &self.name, limit(&self.storage_opt)?)?;
+        engine.create(&self.image, &self.name, limit(&self.storage_opt)?)?;
         if context.json {
             render::json(&json!({"name": self.name}));
         } else {

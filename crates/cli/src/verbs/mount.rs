@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lapstrake_engine::{Access, Reference};
+use lapstrake_engine::{Access, ImageName};
 use serde_json::json;
 
 use super::create::limit;
@@ -14,8 +14,8 @@ use crate::render;
 /// Mount an image at a directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mount {
-    /// The image.
-    reference: Reference,
+    /// The image: a name, or an id or its beginning.
+    image: ImageName,
     /// Where; made if it is not there.
     mountpoint: PathBuf,
     /// Let it be changed, and keep the changes under this name.
@@ -33,13 +33,13 @@ impl Mount {
             None => Access::ReadOnly,
             Some(name) => {
                 if !self.storage_opt.is_empty() {
-                    engine.create(&self.reference, name, limit(&self.storage_opt)?)?;
+                    engine.create(&self.image, name, limit(&self.storage_opt)?)?;
                 }
                 Access::Writable(name.clone())
             }
         };
         let at = std::path::absolute(&self.mountpoint)?;
-        let root = engine.mount(&self.reference, &at, &access)?;
+        let root = engine.mount(&self.image, &at, &access)?;
         let millis = root.took.as_secs_f64() * 1e3;
         if context.json {
             render::json(&json!({

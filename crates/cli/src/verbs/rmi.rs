@@ -12,7 +12,7 @@ use crate::render;
 /// Remove images: a name is taken away, and with its last one the image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rmi {
-    /// Names, or ids or their beginnings.
+    /// Names (debian:12, debian@sha256:…), or ids or their beginnings.
     #[arg(required = true)]
     images: Vec<ImageName>,
     /// Remove all names of an image by its id; take the name also if a writable layer lies on

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lapstrake_engine::{Reference, RunOptions};
+use lapstrake_engine::{Error, ImageName, RunOptions};
 
 use super::create::limit;
 use super::pull::{Pulling, pull};
@@ -17,8 +17,8 @@ const PATIENCE_TO_CLEAN_UP: Duration = Duration::from_secs(600);
 /// Run a command in an image, pulling it first if it is not there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// The image.
-    reference: Reference,
+    /// The image: a name, or an id or its beginning.
+    image: ImageName,
     /// The command; with none, the image's own.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -39,8 +39,9 @@ impl Run {
     pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
         let engine = context.own()?;
         let limit = limit(&self.storage_opt)?;
-        if !engine.has_image(&self.reference)? {
-            pull(&engine, &self.reference, &self.how, context.json)?;
+        if !engine.has_image(&self.image)? {
+            let reference = self.image.reference().map_err(Error::Name)?;
+            pull(&engine, &reference, &self.how, context.json)?;
         }
         let own_name = || format!("run-{}", std::process::id());
         let options = RunOptions {
@@ -49,7 +50,7 @@ impl Run {
             runtime: self.runtime.clone(),
             limit,
         };
-        let bundle = engine.bundle(&self.reference, &options)?;
+        let bundle = engine.bundle(&self.image, &options)?;
         // Others may own the store while the command runs.
         drop(engine);
         let status = bundle.run();
