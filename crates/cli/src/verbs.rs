@@ -20,6 +20,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod tag;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ pub(crate) enum Verb {
     Pull(pull::Pull),
     Images(images::Images),
     Save(save::Save),
+    Tag(tag::Tag),
     Rmi(rmi::Rmi),
     Prune(prune::Prune),
     Create(create::Create),
@@ -58,6 +60,7 @@ impl Verb {
             Self::Pull(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
             Self::Save(verb) => verb.run(context),
+            Self::Tag(verb) => verb.run(context),
             Self::Rmi(verb) => verb.run(context),
             Self::Prune(verb) => verb.run(context),
             Self::Create(verb) => verb.run(context),

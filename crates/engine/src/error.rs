@@ -46,6 +46,9 @@ pub enum Error {
         /// What it could be.
         candidates: String,
     },
+    /// A new name with a digest, which is no one's to choose.
+    #[error("cannot give an image the name {0}: a new name has a tag and no digest")]
+    TagWithDigest(String),
     /// What can only be an id, where a name is needed.
     #[error(transparent)]
     Name(lapstrake_oci::ReferenceError),
@@ -136,6 +139,7 @@ impl Error {
             | Self::OtherImage { .. }
             | Self::Change { .. }
             | Self::Name(_)
+            | Self::TagWithDigest(_)
             | Self::NoCommand(_)
             | Self::NoUser(_)
             | Self::Driver(_)

@@ -22,6 +22,7 @@ mod run;
 mod runtime_spec;
 mod save;
 mod storage;
+mod tag;
 mod when;
 mod writable;
 
@@ -39,6 +40,7 @@ pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
 pub use save::{SaveAs, Saved};
 pub use storage::{StorageInfo, StorageRequest};
+pub use tag::Tagged;
 pub use when::{to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
