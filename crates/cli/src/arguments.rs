@@ -24,6 +24,13 @@ pub(crate) struct Arguments {
     /// Print JSON, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Print results, warnings and errors, but not how it goes.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// Wait so long for another process that owns the store: 0 not at all (default: 600 for verbs that
+    /// move whole images, 10 for others).
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
     #[command(flatten)]
     pub(crate) storage: Storage,
     #[command(subcommand)]

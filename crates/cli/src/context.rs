@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use lapstrake_engine::{Client, Engine, Error, Opening, Patience, StorageRequest, Surroundings};
+use lapstrake_engine::{
+    Client, Engine, Error, Opening, Patience, StorageRequest, StoreError, Surroundings,
+};
+use serde_json::json;
 
 use crate::arguments::{Arguments, Storage};
 use crate::failure::Result;
@@ -13,7 +16,9 @@ use crate::network::{self, Network};
 use crate::{render, storage, surroundings};
 
 /// How long a command waits for another one that changes the same store.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one does that moves whole images, and that nobody sits and watches.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The command line, as far as it is not a verb's own.
 pub(crate) struct Context<'a> {
@@ -21,6 +26,9 @@ pub(crate) struct Context<'a> {
     pub(crate) around: Surroundings,
     /// Whether results are JSON.
     pub(crate) json: bool,
+    /// Whether only results, warnings and errors are printed.
+    pub(crate) quiet: bool,
+    wait: Option<Duration>,
     storage: &'a Storage,
 }
 
@@ -29,13 +37,25 @@ impl<'a> Context<'a> {
         Ok(Self {
             around: surroundings::look(&arguments.root, arguments.run_dir.as_deref())?,
             json: arguments.json,
+            quiet: arguments.quiet,
+            wait: arguments.wait.map(Duration::from_secs),
             storage: &arguments.storage,
         })
     }
 
     /// Opens the store to change it; makes it if there is none.
     pub(crate) fn own(&self) -> Result<Engine> {
-        self.own_within(PATIENCE)
+        self.own_within(self.patience())
+    }
+
+    /// As [`Context::own`], for a verb that moves whole images: it waits longer for another owner.
+    pub(crate) fn own_patiently(&self) -> Result<Engine> {
+        self.own_within(self.wait.unwrap_or(LONG_PATIENCE))
+    }
+
+    /// How long to wait for another process that owns the store.
+    pub(crate) fn patience(&self) -> Duration {
+        self.wait.unwrap_or(PATIENCE)
     }
 
     /// As [`Context::own`], waiting so long for another owner to go.
@@ -43,7 +63,7 @@ impl<'a> Context<'a> {
         let storage = self.storage()?;
         let patience = Patience {
             at_most,
-            tell: &mut |refusal| render::waiting(refusal, at_most),
+            tell: &mut |refusal| self.waiting(refusal, at_most),
         };
         let opening = Opening::Own(Some(patience));
         Ok(Engine::open(&self.around, opening)?.with_storage(storage))
@@ -53,6 +73,38 @@ impl<'a> Context<'a> {
     pub(crate) fn read(&self) -> Result<Engine> {
         let storage = self.storage()?;
         Ok(Engine::open(&self.around, Opening::ReadOnly)?.with_storage(storage))
+    }
+
+    /// Tells a person how it went, unless they want JSON or quiet.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.json && !self.quiet {
+            render::say(text);
+        }
+    }
+
+    /// Tells a person something that they should know, also if they want quiet.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.json {
+            render::say(text);
+        }
+    }
+
+    /// Tells that another process owns the store, and how long it is waited for.
+    pub(crate) fn waiting(&self, refusal: &StoreError, at_most: Duration) {
+        let seconds = at_most.as_secs();
+        if seconds == 0 {
+            return;
+        }
+        if self.json {
+            let object = json!({
+                "event": "waiting_for_store", "why": refusal.to_string(), "at_most_s": seconds,
+            });
+            render::say(&object.to_string());
+        } else if !self.quiet {
+            render::say(&format!(
+                "lapstrake: {refusal}; waiting up to {seconds} s for it to end (--wait)"
+            ));
+        }
     }
 
     fn storage(&self) -> Result<StorageRequest> {

@@ -8,6 +8,9 @@ pub(crate) enum Failure {
     /// The machine can't be asked.
     #[error(transparent)]
     Surroundings(#[from] std::io::Error),
+    /// Results that could not be written.
+    #[error("cannot write the results: {0}")]
+    Output(std::io::Error),
     /// A filter with a time that is none.
     #[error(
         "until={0}: give a date (2026-11-24), a time (2026-11-24T07:00:00Z), seconds since 1970, or a duration (24h)"
@@ -38,10 +41,28 @@ pub(crate) enum Failure {
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
+    /// A word for what kind of failure it is.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Interrupted(_) => "interrupted",
+            failure if failure.exit_code() == 2 => "usage",
+            Self::Engine(error) => match error.class() {
+                Class::Internal => "internal",
+                Class::Invalid => "invalid",
+                Class::NotFound => "not_found",
+                Class::PermissionDenied => "permission_denied",
+                Class::Unavailable => "unavailable",
+                Class::DataLoss => "data_loss",
+                Class::ResourceExhausted => "resource_exhausted",
+            },
+            _ => "internal",
+        }
+    }
+
     /// See the help text.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Surroundings(_) => 1,
+            Self::Surroundings(_) | Self::Output(_) => 1,
             Self::NoTime(_)
             | Self::SeveralTimes
             | Self::Terminal

@@ -27,6 +27,17 @@ pub(crate) fn target(output: Option<&Path>) -> Result<Target<'_>> {
     )))
 }
 
+/// Ends a verb: nothing that it printed may have been lost. Quietly, if it was the reader that went.
+pub(crate) fn finish(code: ExitCode) -> Result<ExitCode> {
+    match crate::render::finish() {
+        Ok(()) => Ok(code),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::from(NOBODY_READS))
+        }
+        Err(error) => Err(Failure::Output(error)),
+    }
+}
+
 /// Ends quietly if it was the reader that went.
 pub(crate) fn done<T>(
     result: std::result::Result<T, Error>,

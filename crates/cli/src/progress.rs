@@ -1,118 +1,114 @@
-//! A pull's progress: bars on a terminal, lines elsewhere, objects with `--json`.
+//! How long work goes: bars on a terminal, lines elsewhere, objects with `--json`, nothing with `--quiet`.
+//!
+//! One renderer for every verb. What happens is an [`Event`] of the engine; `progress/` says for each
+//! kind what it is as an object and what it does to the screen.
+
+mod events;
+mod screen;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lapstrake_engine::Event;
-use serde_json::json;
+use serde_json::Value;
 
+use crate::context::Context;
 use crate::render;
+pub(crate) use screen::Screen;
 
-/// Shows a pull.
+/// How often an object tells how far one item is.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Something that happens during long work.
+pub(crate) trait Event {
+    /// As an object, so long after the work began; none if it is not worth one.
+    fn object(&self, after: Duration) -> Option<Value>;
+    /// What is told so often that not each time is worth an object: the name of the item.
+    fn often(&self) -> Option<String> {
+        None
+    }
+    /// Shown to a person.
+    fn show(&self, screen: &Screen);
+}
+
+/// Shows long work.
 pub(crate) struct Progress {
     start: Instant,
-    json: bool,
-    bars: MultiProgress,
-    layers: Mutex<HashMap<String, ProgressBar>>,
+    to: To,
+}
+
+enum To {
+    Nobody,
+    Objects(Mutex<HashMap<String, Instant>>),
+    Screen(Screen),
 }
 
 impl Progress {
-    pub(crate) fn new(json: bool) -> Self {
+    /// With the manner that was asked for.
+    pub(crate) fn new(context: &Context<'_>) -> Self {
+        let to = if context.json {
+            To::Objects(Mutex::default())
+        } else if context.quiet {
+            To::Nobody
+        } else {
+            To::Screen(Screen::stderr())
+        };
+        Self::to(to)
+    }
+
+    /// As [`Progress::new`], for a verb whose standard output is a stream of bytes: no objects.
+    pub(crate) fn beside_a_stream(context: &Context<'_>) -> Self {
+        if context.json {
+            Self::to(To::Nobody)
+        } else {
+            Self::new(context)
+        }
+    }
+
+    fn to(to: To) -> Self {
         Self {
             start: Instant::now(),
-            json,
-            bars: MultiProgress::new(),
-            layers: Mutex::default(),
+            to,
         }
     }
 
-    pub(crate) fn tell(&self, event: &Event) {
-        if self.json {
-            self.object(event)
-        } else {
-            self.show(event)
+    /// Shows an event.
+    pub(crate) fn tell(&self, event: &impl Event) {
+        match &self.to {
+            To::Nobody => {}
+            To::Screen(screen) => event.show(screen),
+            To::Objects(told) => {
+                if let Some(item) = event.often() {
+                    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                    let now = Instant::now();
+                    let before = told.get(&item);
+                    if before.is_some_and(|before| now.duration_since(*before) < EVERY) {
+                        return;
+                    }
+                    told.insert(item, now);
+                }
+                if let Some(object) = event.object(self.start.elapsed()) {
+                    render::json(&object);
+                }
+            }
         }
     }
 
-    /// Milliseconds since the pull began.
+    /// Takes the bars away. Also done when this is dropped.
+    pub(crate) fn clear(&self) {
+        if let To::Screen(screen) = &self.to {
+            screen.clear();
+        }
+    }
+
+    /// Milliseconds since the work began.
     pub(crate) fn millis(&self, at: Instant) -> f64 {
         at.duration_since(self.start).as_secs_f64() * 1e3
     }
+}
 
-    fn object(&self, event: &Event) {
-        let object = match event {
-            Event::Exists { blob } => json!({ "event": "exists", "blob": blob }),
-            Event::Waiting { blob, bytes } => {
-                json!({ "event": "waiting", "blob": blob, "bytes": bytes })
-            }
-            Event::Started {
-                blob,
-                bytes,
-                resumed_at,
-            } => {
-                json!({ "event": "started", "blob": blob, "bytes": bytes, "resumed_at": resumed_at })
-            }
-            Event::Retrying { blob, why } => {
-                json!({ "event": "retrying", "blob": blob, "why": why })
-            }
-            Event::Verifying { blob } => json!({ "event": "verifying", "blob": blob }),
-            // A line for each chunk would cost more than the chunk.
-            Event::Progress { .. } => return,
-            Event::Done { blob, tar_bytes } => {
-                json!({ "event": "done", "blob": blob, "tar_bytes": tar_bytes })
-            }
-            Event::Ready => json!({ "event": "ready", "ready_ms": self.millis(Instant::now()) }),
-            Event::Durable => {
-                json!({ "event": "durable", "durable_ms": self.millis(Instant::now()) })
-            }
-        };
-        render::json(&object);
-    }
-
-    fn show(&self, event: &Event) {
-        let mut layers = self
-            .layers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_terminal = !self.bars.is_hidden();
-        let short = |blob: &lapstrake_oci::Digest| blob.hex()[..12].to_owned();
-        match event {
-            Event::Exists { blob } if !is_terminal => eprintln!("{}: already here", short(blob)),
-            Event::Started { blob, bytes, .. } if is_terminal => {
-                let bar = self
-                    .bars
-                    .add(ProgressBar::new(*bytes).with_prefix(short(blob)));
-                let style = ProgressStyle::with_template(
-                    "{prefix} {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec}",
-                );
-                layers.insert(
-                    blob.to_string(),
-                    style.map_or(bar.clone(), |style| bar.with_style(style)),
-                );
-            }
-            Event::Progress { blob, bytes } => {
-                if let Some(bar) = layers.get(&blob.to_string()) {
-                    bar.set_position(*bytes);
-                }
-            }
-            Event::Done { blob, tar_bytes } => match layers.remove(&blob.to_string()) {
-                Some(bar) => bar.finish_and_clear(),
-                None => eprintln!("{}: {} of tar", short(blob), render::bytes(*tar_bytes)),
-            },
-            Event::Retrying { blob, why } => {
-                drop(
-                    self.bars
-                        .println(format!("{}: {why}; trying again", short(blob))),
-                );
-            }
-            Event::Exists { .. }
-            | Event::Waiting { .. }
-            | Event::Started { .. }
-            | Event::Verifying { .. }
-            | Event::Ready
-            | Event::Durable => {}
-        }
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

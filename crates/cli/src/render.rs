@@ -1,33 +1,69 @@
-//! Results and errors as text.
-#![expect(clippy::print_stdout, reason = "the one place that prints results")]
+//! Results and errors as text: results on standard output, all else on standard error.
 
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use lapstrake_engine::{Doing, ImageSummary, Removed, StoreError, WritableSummary, rfc3339};
+use lapstrake_engine::{Doing, ImageSummary, Removed, WritableSummary, rfc3339};
 
+use crate::context::Context;
 use crate::failure::Failure;
+
+/// What standard output refused first.
+static REFUSED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+fn put(text: &str) {
+    if let Err(error) = writeln!(io::stdout().lock(), "{text}") {
+        let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get_or_insert(error);
+    }
+}
 
 /// Prints one JSON object.
 pub(crate) fn json(value: &serde_json::Value) {
-    println!("{value}");
+    put(&value.to_string());
 }
 
 /// Prints a line.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    put(text);
+}
+
+/// Whether all results went out. A command goes on without a reader, but does not succeed.
+///
+/// # Errors
+/// What standard output refused first.
+pub(crate) fn finish() -> io::Result<()> {
+    let flushed = io::stdout().lock().flush();
+    match REFUSED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+    {
+        Some(refused) => Err(refused),
+        None => flushed,
+    }
+}
+
+/// Tells a person, on standard error. If nobody listens, that is no failure.
+pub(crate) fn say(text: &str) {
+    // In one piece, so that lines of several processes stay lines.
+    drop(io::stderr().write_all(format!("{text}\n").as_bytes()));
 }
 
 /// Prints what went wrong.
-pub(crate) fn error(error: &Failure) {
-    eprintln!("lapstrake: {error}");
+pub(crate) fn error(failure: &Failure, as_json: bool) {
+    if as_json {
+        error_object(&failure.to_string(), failure.exit_code(), failure.class());
+    } else {
+        say(&format!("lapstrake: {failure}"));
+    }
 }
 
-/// Prints that a command waits for another one.
-pub(crate) fn waiting(refusal: &StoreError, at_most: Duration) {
-    eprintln!(
-        "lapstrake: {refusal}; waiting up to {} s for it to end",
-        at_most.as_secs()
-    );
+/// Prints what went wrong, as an object.
+pub(crate) fn error_object(text: &str, code: u8, class: &str) {
+    let object = serde_json::json!({ "error": text, "code": code, "class": class });
+    say(&object.to_string());
 }
 
 /// Prints the list of images.
@@ -38,23 +74,23 @@ pub(crate) fn images(images: &[ImageSummary]) {
         .max()
         .unwrap_or(0)
         .max(5);
-    println!(
+    put(&format!(
         "{:width$}  {:12}  {:>6}  {:>9}",
         "IMAGE", "ID", "LAYERS", "SIZE"
-    );
+    ));
     for image in images {
         let (id, size) = (&image.id.hex()[..12], bytes(image.bytes));
-        println!(
+        put(&format!(
             "{:width$}  {id:12}  {:>6}  {size:>9}",
             image.reference, image.layers
-        );
+        ));
     }
 }
 
 /// Prints what was removed, or would be.
-pub(crate) fn removed(removed: &Removed, doing: Doing, as_json: bool) {
+pub(crate) fn removed(removed: &Removed, doing: Doing, context: &Context<'_>) {
     let dry_run = doing == Doing::Nothing;
-    if as_json {
+    if context.json {
         json(&serde_json::json!({
             "dry_run": dry_run, "names": removed.names, "images": removed.images,
             "layers": removed.layers, "bytes": removed.bytes,
@@ -67,16 +103,16 @@ pub(crate) fn removed(removed: &Removed, doing: Doing, as_json: bool) {
         ("untagged", "deleted", "freed")
     };
     for name in &removed.names {
-        println!("{untag}: {name}");
+        put(&format!("{untag}: {name}"));
     }
     for id in &removed.images {
-        println!("{delete}: {id}");
+        put(&format!("{delete}: {id}"));
     }
-    eprintln!(
+    context.say(&format!(
         "{free}: {} in {} layers",
         bytes(removed.bytes),
         removed.layers
-    );
+    ));
 }
 
 /// Prints the list of writable layers.
@@ -86,23 +122,23 @@ pub(crate) fn writables(layers: &[WritableSummary]) {
     };
     let name = width(|layer| layer.record.name.len(), 4);
     let image = width(|layer| layer.record.image.reference.len(), 5);
-    println!(
+    put(&format!(
         "{:name$}  {:image$}  {:20}  {:7}  {:>9}  {:>8}",
         "NAME", "IMAGE", "CREATED", "STATE", "SIZE", "INODES"
-    );
+    ));
     for layer in layers {
         let size = layer
             .usage
             .map_or("-".to_owned(), |usage| bytes(usage.bytes));
         let inodes = layer.usage.and_then(|usage| usage.inodes);
-        println!(
+        put(&format!(
             "{:name$}  {:image$}  {:20}  {:7}  {size:>9}  {:>8}",
             layer.record.name,
             layer.record.image.reference,
             created(layer),
             if layer.mounted { "mounted" } else { "idle" },
             inodes.map_or("-".to_owned(), |inodes| inodes.to_string()),
-        );
+        ));
     }
 }
 

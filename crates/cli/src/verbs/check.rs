@@ -1,19 +1,18 @@
 //! `lapstrake check`: what was found, as lines or as objects.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use lapstrake_engine::{
     CheckEvent, CheckReport, DamagedFiles, DamagedLayer, DeepOptions, Depth, Fetcher, Finding,
     Limits, Mended, Pace, Patience, ScrubOptions, Verdict, check, repair, scrub,
 };
 use serde_json::json;
 
-use crate::context::{Context, PATIENCE, client, runtime};
+use crate::context::{Context, client, runtime};
 use crate::failure::Result;
 use crate::network::Network;
+use crate::progress::Progress;
 use crate::render;
 
 /// Paths of damaged files that are shown; `--json` shows all.
@@ -47,14 +46,14 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
-        let bar = Bar::default();
-        let tell = |event| bar.tell(&event);
+        let progress = Progress::new(context);
+        let tell = |event| progress.tell(&event);
         let report = self.look(context, &tell)?;
-        bar.clear();
+        progress.clear();
         if context.json {
             objects(&report);
         } else {
-            lines(&report);
+            lines(&report, context);
         }
         // See the help text.
         Ok(match report.verdict() {
@@ -107,53 +106,16 @@ impl Check {
             let fetcher = self.repair.then_some(&fetcher);
             return Ok(scrub(&engine, fetcher, &options, tell)?);
         }
+        let at_most = context.patience();
         let patience = Patience {
-            at_most: PATIENCE,
-            tell: &mut |refusal| render::waiting(refusal, PATIENCE),
+            at_most,
+            tell: &mut |refusal| context.waiting(refusal, at_most),
         };
         Ok(repair(around, patience, Some(&fetcher), deep(), tell)?)
     }
 }
 
-/// How much was read, on a terminal.
-#[derive(Default)]
-struct Bar(Mutex<Option<ProgressBar>>);
-
-impl Bar {
-    fn tell(&self, event: &CheckEvent) {
-        let mut bar = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match event {
-            CheckEvent::Started { bytes } => {
-                let style = ProgressStyle::with_template(
-                    "checking {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec}",
-                );
-                let new = ProgressBar::new(*bytes);
-                *bar = Some(style.map_or(new.clone(), |style| new.with_style(style)));
-            }
-            CheckEvent::Read { bytes } => {
-                if let Some(bar) = &*bar {
-                    bar.inc(*bytes);
-                }
-            }
-            CheckEvent::Layer { .. } => {}
-        }
-    }
-
-    fn clear(&self) {
-        let mut bar = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(bar) = bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn lines(report: &CheckReport) {
+fn lines(report: &CheckReport, context: &Context<'_>) {
     for finding in &report.findings {
         render::line(&format!("{}: {finding}", kind(finding)));
     }
@@ -178,7 +140,7 @@ fn lines(report: &CheckReport) {
             render::line(&format!("left: {finding}"));
         }
     }
-    eprintln!(
+    context.say(&format!(
         "{} layers looked at, {} read; {}",
         report.layers,
         render::bytes(report.bytes),
@@ -189,7 +151,7 @@ fn lines(report: &CheckReport) {
                 "there is damage: lapstrake check --repair",
             Verdict::Damaged => "there is damage that could not be repaired",
         },
-    );
+    ));
 }
 
 fn kind(finding: &Finding) -> &'static str {

@@ -49,11 +49,14 @@ impl Commit {
             return Ok(ExitCode::SUCCESS);
         }
         match layer {
-            Some(layer) => eprintln!("a layer of {}", render::bytes(layer.tar_len)),
-            None => eprintln!("nothing had changed: no layer was added"),
+            Some(layer) => context.say(&format!("a layer of {}", render::bytes(layer.tar_len))),
+            None => context.say("nothing had changed: no layer was added"),
         }
         for path in &made.skipped {
-            eprintln!("left out: the socket /{}", String::from_utf8_lossy(path));
+            context.warn(&format!(
+                "left out: the socket /{}",
+                String::from_utf8_lossy(path)
+            ));
         }
         render::line(&made.image.config.to_string());
         Ok(ExitCode::SUCCESS)

@@ -48,7 +48,8 @@ impl Export {
         let exported = context.read()?.export(root, compression, &target);
         output::done(exported, |Exported { skipped }| {
             for path in skipped {
-                eprintln!("left out: the socket /{}", String::from_utf8_lossy(&path));
+                let path = String::from_utf8_lossy(&path);
+                context.warn(&format!("left out: the socket /{path}"));
             }
         })
     }

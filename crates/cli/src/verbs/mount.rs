@@ -46,10 +46,10 @@ impl Mount {
                 "mountpoint": root.target, "fresh": root.fresh, "shared": root.shared, "mount_ms": millis,
             }));
         } else {
-            eprintln!(
+            context.say(&format!(
                 "{} layers mounted, {} shared, in {millis:.1} ms",
                 root.fresh, root.shared
-            );
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }

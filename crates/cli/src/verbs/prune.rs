@@ -39,7 +39,7 @@ impl Prune {
         if doing == Doing::It {
             engine.empty_trash()?;
         }
-        render::removed(&removed, doing, context.json);
+        render::removed(&removed, doing, context);
         Ok(ExitCode::SUCCESS)
     }
 

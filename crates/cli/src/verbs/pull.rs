@@ -24,7 +24,12 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
-        pull(&context.own()?, &self.reference, &self.how, context.json)?;
+        pull(
+            context,
+            &context.own_patiently()?,
+            &self.reference,
+            &self.how,
+        )?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -47,10 +52,10 @@ const WHAT_IS_KEPT: &str = "what was fetched is kept until the next prune, and a
 
 /// Pulls an image, showing how it goes.
 pub(crate) fn pull(
+    context: &Context<'_>,
     engine: &Engine,
     reference: &Reference,
     how: &Pulling,
-    json: bool,
 ) -> Result<()> {
     let client = client(&how.network)?;
     let options = PullOptions {
@@ -58,7 +63,7 @@ pub(crate) fn pull(
         parallel: usize::from(how.parallel),
         limits: Limits::DEFAULT,
     };
-    let progress = Arc::new(Progress::new(json));
+    let progress = Arc::new(Progress::new(context));
     let runtime = runtime()?;
     let shown = Arc::clone(&progress);
     let pulling = engine.pull(&client, reference, &options, move |event| {
@@ -76,21 +81,22 @@ pub(crate) fn pull(
         progress.millis(pulled.ready),
         progress.millis(pulled.durable),
     );
-    if json {
+    progress.clear();
+    if context.json {
         render::json(&json!({
             "event": "pulled", "reference": pulled.image.reference, "id": pulled.image.config,
             "manifest": pulled.image.manifest, "fetched_bytes": pulled.fetched_bytes,
             "tar_bytes": pulled.tar_bytes, "ready_ms": ready, "durable_ms": durable,
         }));
     } else {
-        eprintln!(
+        context.say(&format!(
             "{}: {} fetched, {} of layers; usable after {:.2} s, on disk after {:.2} s",
             reference.familiar(),
             render::bytes(pulled.fetched_bytes),
             render::bytes(pulled.tar_bytes),
             ready / 1e3,
             durable / 1e3,
-        );
+        ));
         render::line(&pulled.image.config.to_string());
     }
     Ok(())

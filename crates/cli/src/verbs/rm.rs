@@ -17,7 +17,7 @@ pub(crate) struct Rm {
     names: Vec<String>,
     /// Wait until their space is free. Otherwise it is freed after the command has ended.
     #[arg(long)]
-    wait: bool,
+    settle: bool,
 }
 
 impl Rm {
@@ -31,12 +31,12 @@ impl Rm {
                 // The others go all the same; the last failure is the one that decides the exit code.
                 Err(error) => {
                     if let Some(before) = failed.replace(error) {
-                        eprintln!("lapstrake: {before}");
+                        render::error(&before.into(), context.json);
                     }
                 }
             }
         }
-        if self.wait {
+        if self.settle {
             engine.settle()?;
         } else {
             free_in_background(&context.around);

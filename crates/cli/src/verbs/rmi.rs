@@ -31,7 +31,7 @@ impl Rmi {
         };
         let removed = engine.remove_images(&self.images, if_used, SystemTime::now())?;
         engine.empty_trash()?;
-        render::removed(&removed, Doing::It, context.json);
+        render::removed(&removed, Doing::It, context);
         Ok(ExitCode::SUCCESS)
     }
 }

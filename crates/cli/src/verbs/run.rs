@@ -41,7 +41,7 @@ impl Run {
         let limit = limit(&self.storage_opt)?;
         if !engine.has_image(&self.image)? {
             let reference = self.image.reference().map_err(Error::Name)?;
-            pull(&engine, &reference, &self.how, context.json)?;
+            pull(context, &engine, &reference, &self.how)?;
         }
         let own_name = || format!("run-{}", std::process::id());
         let options = RunOptions {

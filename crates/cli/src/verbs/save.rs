@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressStyle};
-use lapstrake_engine::{ImageName, SaveAs, SaveEvent, Saved, Target};
+use lapstrake_engine::{ImageName, SaveAs, Saved, Target};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::progress::Progress;
 use crate::{output, render};
 
 /// Save images as an archive, for `load` here or with Docker, podman or skopeo: Docker's form, which is an
@@ -43,19 +42,23 @@ impl Save {
             (Format::OciDir, Some(path)) if path.as_os_str() != "-" => SaveAs::Directory(path),
             (Format::OciDir, _) => return Err(Failure::NoDirectory),
         };
-        let bar = Bar::default();
+        let is_stream = matches!(what, SaveAs::Archive(Target::Stream(_)));
+        let progress = if is_stream {
+            Progress::beside_a_stream(context)
+        } else {
+            Progress::new(context)
+        };
         let saved = context
             .read()?
-            .save(&self.images, &what, &|event| bar.tell(&event));
-        bar.clear();
-        let is_stream = matches!(what, SaveAs::Archive(Target::Stream(_)));
-        output::done(saved, |saved| tell(&saved, is_stream, context.json))
+            .save(&self.images, &what, &|event| progress.tell(&event));
+        progress.clear();
+        output::done(saved, |saved| tell(&saved, is_stream, context))
     }
 }
 
-fn tell(saved: &Saved, is_stream: bool, as_json: bool) {
+fn tell(saved: &Saved, is_stream: bool, context: &Context<'_>) {
     // There, the archive is the result.
-    if as_json && !is_stream {
+    if context.json && !is_stream {
         for image in &saved.images {
             let names = image.names.iter().map(ToString::to_string);
             render::json(&json!({
@@ -70,38 +73,10 @@ fn tell(saved: &Saved, is_stream: bool, as_json: bool) {
         1 => format!("1 {one}"),
         count => format!("{count} {one}s"),
     };
-    eprintln!(
+    context.say(&format!(
         "saved {}: {} in {}",
         count(saved.images.len(), "image"),
         render::bytes(saved.bytes),
         count(saved.layers, "layer"),
-    );
-}
-
-/// How much was written, on a terminal.
-#[derive(Default)]
-struct Bar(Mutex<Option<ProgressBar>>);
-
-impl Bar {
-    fn tell(&self, event: &SaveEvent) {
-        let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match (event, &*bar) {
-            (SaveEvent::Started { bytes }, _) => {
-                let style = ProgressStyle::with_template(
-                    "saving {bar:30} {bytes:>10}/{total_bytes} {bytes_per_sec}",
-                );
-                let new = ProgressBar::new(*bytes);
-                *bar = Some(style.map_or(new.clone(), |style| new.with_style(style)));
-            }
-            (SaveEvent::Written { bytes }, Some(bar)) => bar.inc(*bytes),
-            (SaveEvent::Written { .. } | SaveEvent::Layer { .. }, _) => {}
-        }
-    }
-
-    fn clear(&self) {
-        let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = bar.take() {
-            bar.finish_and_clear();
-        }
-    }
+    ));
 }

@@ -244,7 +244,7 @@ fn privileged_scenario_changes_become_an_image() {
     let change = "CMD [\"/bin/cat\", \"/etc/kept\"]";
     scene.done(&["commit", "mine", "made:1", "--change", change]);
     assert_eq!(scene.done(&["run", "made:1"]), "kept\nand changed\n");
-    assert_eq!(scene.done(&["rm", "--wait", "mine"]), "mine\n");
+    assert_eq!(scene.done(&["rm", "--settle", "mine"]), "mine\n");
     assert_eq!(scene.done(&["containers", "--json"]), "");
     assert_eq!(entries(&scene.path("root/state/containers/.trash")), 0);
     let gone = scene.lapstrake(&["diff", "mine"]);
@@ -284,7 +284,7 @@ fn privileged_scenario_limits() {
         let refused = scene.lapstrake(&["create", &reference, "x", "--storage-opt", bad]);
         assert!(!refused.status.success(), "{bad}: {refused:?}");
     }
-    scene.done(&["rm", "--wait", "mine"]);
+    scene.done(&["rm", "--settle", "mine"]);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(text(scene.dir.path())), "{mounts}");
 }
