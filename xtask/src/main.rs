@@ -33,6 +33,9 @@ enum Command {
         /// How often each subject runs.
         #[arg(long, default_value_t = 3)]
         repeats: usize,
+        /// The image that `push`, `save`, `load` and `slow` move.
+        #[arg(long, default_value = "science")]
+        image: String,
         /// A directory on the file system to measure on.
         #[arg(long)]
         scratch: Option<PathBuf>,
@@ -85,6 +88,7 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
         Command::Bench {
             what,
             repeats,
+            image,
             scratch,
             json,
             write_docs,
@@ -92,6 +96,7 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
             let options = bench::Options {
                 what: what.clone(),
                 repeats: *repeats,
+                image: image.clone(),
                 scratch: scratch.clone(),
                 json: json.clone(),
                 write_docs: *write_docs,

@@ -11,6 +11,7 @@ pub mod peers;
 pub mod report;
 pub mod scratch;
 pub mod series;
+pub mod tally;
 pub mod work;
 pub mod write_up;
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub what: Vec<String>,
     /// How often each subject runs.
     pub repeats: usize,
+    /// The image that measures of moving images move.
+    pub image: String,
     /// A directory on the file system to measure on; a fresh one in the temporary directory if
     /// not given.
     pub scratch: Option<PathBuf>,

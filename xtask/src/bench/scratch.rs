@@ -19,6 +19,7 @@ pub struct Scratch {
     lapstrake: PathBuf,
     worker: PathBuf,
     repeats: usize,
+    moved_image: String,
     failures: Vec<String>,
     dir: tempfile::TempDir,
 }
@@ -38,6 +39,7 @@ impl Scratch {
             lapstrake: release_binary("lapstrake-cli", "lapstrake")?,
             worker: release_binary("xtask", "xtask")?,
             repeats: options.repeats.max(1),
+            moved_image: options.image.clone(),
             failures: Vec::new(),
             dir,
         })
@@ -82,6 +84,11 @@ impl Scratch {
     /// How often each subject runs.
     pub fn repeats(&self) -> usize {
         self.repeats
+    }
+
+    /// The image that is loaded, saved and pushed.
+    pub fn moved_image(&self) -> &str {
+        &self.moved_image
     }
 
     /// Our command, built in release.

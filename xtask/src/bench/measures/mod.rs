@@ -5,15 +5,18 @@ mod check;
 mod commit;
 mod copy_up;
 mod limited;
+mod load;
 mod mount;
 mod open;
 mod pull;
+mod push;
 mod python;
 mod reading;
 mod remove;
 mod rmi;
 mod room;
 mod roots;
+mod save;
 mod writing;
 
 use super::report::Row;
@@ -37,6 +40,21 @@ pub const ALL: &[Measure] = &[
         name: "pull",
         about: "the science image until it is ready and until it is durable; CPU, memory, disk",
         run: pull::run,
+    },
+    Measure {
+        name: "push",
+        about: "an image without and with a source to a registry that has nothing",
+        run: push::run,
+    },
+    Measure {
+        name: "save",
+        about: "an image to a file, beside cat of as many bytes",
+        run: save::run,
+    },
+    Measure {
+        name: "load",
+        about: "one docker-archive into an empty store",
+        run: load::run,
     },
     Measure {
         name: "mount",

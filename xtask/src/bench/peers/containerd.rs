@@ -12,6 +12,15 @@ use crate::files;
 #[derive(Debug, Clone, Copy)]
 pub struct Containerd;
 
+impl Containerd {
+    fn images(self, dir: &Path, group: &Group, verb: &str) -> Tool {
+        let client = group.tool("ctr").arg("--address");
+        client
+            .arg(dir.join("containerd.sock"))
+            .args(["images", verb])
+    }
+}
+
 impl Engine for Containerd {
     fn name(&self) -> &'static str {
         "containerd"
@@ -40,14 +49,30 @@ impl Engine for Containerd {
     }
 
     fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull> {
-        let client = group
-            .tool("ctr")
-            .arg("--address")
-            .arg(dir.join("containerd.sock"));
-        client
-            .args(["images", "pull", "--plain-http", reference])
-            .output()?;
+        let client = self.images(dir, group, "pull");
+        client.args(["--plain-http", reference]).output()?;
         Ok(Pull::default())
+    }
+
+    fn load(&self, dir: &Path, group: &Group, archive: &Path) -> Result<Pull> {
+        let client = self.images(dir, group, "import");
+        client.arg(archive).output()?;
+        Ok(Pull::default())
+    }
+
+    fn save(&self, dir: &Path, group: &Group, reference: &str, archive: &Path) -> Result<()> {
+        let client = self.images(dir, group, "export");
+        client.arg(archive).arg(reference).output().map(drop)
+    }
+
+    fn tag(&self, dir: &Path, group: &Group, image: &str, name: &str) -> Result<()> {
+        let client = self.images(dir, group, "tag");
+        client.args(["--force", image, name]).output().map(drop)
+    }
+
+    fn push(&self, dir: &Path, group: &Group, name: &str) -> Result<()> {
+        let client = self.images(dir, group, "push");
+        client.args(["--plain-http", name]).output().map(drop)
     }
 
     fn clean(&self, _dir: &Path) -> Result<()> {

@@ -21,6 +21,11 @@ impl Docker {
             .arg(socket(dir))
             .env("DOCKER_CONFIG", dir.join("client"))
     }
+
+    fn client_in(self, dir: &Path, group: &Group) -> Tool {
+        let client = group.tool("docker").arg("-H").arg(socket(dir));
+        client.env("DOCKER_CONFIG", dir.join("client"))
+    }
 }
 
 /// Short, since the sockets of dockerd's own containerd are below it.
@@ -58,15 +63,30 @@ impl Engine for Docker {
     }
 
     fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull> {
-        let client = group
-            .tool("docker")
-            .env("DOCKER_CONFIG", dir.join("client"));
-        client
-            .arg("-H")
-            .arg(socket(dir))
-            .args(["pull", "--quiet", reference])
-            .output()?;
+        let client = self.client_in(dir, group);
+        client.args(["pull", "--quiet", reference]).output()?;
         Ok(Pull::default())
+    }
+
+    fn load(&self, dir: &Path, group: &Group, archive: &Path) -> Result<Pull> {
+        let client = self.client_in(dir, group).args(["load", "--quiet", "-i"]);
+        client.arg(archive).output()?;
+        Ok(Pull::default())
+    }
+
+    fn save(&self, dir: &Path, group: &Group, reference: &str, archive: &Path) -> Result<()> {
+        let client = self.client_in(dir, group).args(["save", "-o"]);
+        client.arg(archive).arg(reference).output().map(drop)
+    }
+
+    fn tag(&self, dir: &Path, group: &Group, image: &str, name: &str) -> Result<()> {
+        let client = self.client_in(dir, group);
+        client.args(["tag", image, name]).output().map(drop)
+    }
+
+    fn push(&self, dir: &Path, group: &Group, name: &str) -> Result<()> {
+        let client = self.client_in(dir, group);
+        client.args(["push", "--quiet", name]).output().map(drop)
     }
 
     fn clean(&self, dir: &Path) -> Result<()> {

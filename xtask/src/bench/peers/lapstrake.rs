@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Daemon, Engine, Pull};
 use crate::bench::cgroup::Group;
+use crate::command::Tool;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -20,6 +21,11 @@ impl Lapstrake {
             binary: binary.to_owned(),
         }
     }
+
+    fn tool(&self, dir: &Path, group: &Group) -> Tool {
+        let tool = group.tool(&self.binary.display().to_string());
+        tool.arg("--root").arg(dir.join("root"))
+    }
 }
 
 impl Engine for Lapstrake {
@@ -33,15 +39,37 @@ impl Engine for Lapstrake {
     }
 
     fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull> {
-        let tool = group
-            .tool(&self.binary.display().to_string())
-            .arg("--root")
-            .arg(dir.join("root"));
+        let tool = self.tool(dir, group);
         let said = tool.args(["pull", "--json", reference]).output()?;
         Told::by(&said).map(|told| Pull {
             ready: Some(told.ready),
             durable: true,
         })
+    }
+
+    /// What is loaded has no other source, so it is on disk before the command ends.
+    fn load(&self, dir: &Path, group: &Group, archive: &Path) -> Result<Pull> {
+        let tool = self.tool(dir, group).args(["load", "-i"]);
+        tool.arg(archive).output()?;
+        Ok(Pull {
+            ready: None,
+            durable: true,
+        })
+    }
+
+    fn save(&self, dir: &Path, group: &Group, reference: &str, archive: &Path) -> Result<()> {
+        let tool = self.tool(dir, group).args(["save", "-o"]);
+        tool.arg(archive).arg(reference).output().map(drop)
+    }
+
+    fn tag(&self, dir: &Path, group: &Group, image: &str, name: &str) -> Result<()> {
+        let tool = self.tool(dir, group);
+        tool.args(["tag", image, name]).output().map(drop)
+    }
+
+    fn push(&self, dir: &Path, group: &Group, name: &str) -> Result<()> {
+        let tool = self.tool(dir, group);
+        tool.args(["push", name]).output().map(drop)
     }
 
     fn clean(&self, _dir: &Path) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The engines beside each other: each starts from nothing, pulls one image, and is gone again.
+//! The engines beside each other: each starts from nothing, pulls or loads one image, does with it
+//! what is measured, and is gone again.
 
 mod containerd;
 mod daemon;
@@ -17,7 +18,8 @@ pub use podman::Podman;
 use super::cgroup::Group;
 use crate::error::Result;
 
-/// What pulls images. A life is: start, pull, then the daemon (if any) ends and `clean` runs.
+/// What moves images. A life is: start, pull or load, perhaps save or push, then the daemon (if any)
+/// ends and `clean` runs. Everything happens in `group`, below `dir`.
 pub trait Engine {
     /// Its name in reports.
     fn name(&self) -> &'static str;
@@ -28,11 +30,23 @@ pub trait Engine {
     /// Pulls an image.
     fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull>;
 
+    /// Loads a docker-archive.
+    fn load(&self, dir: &Path, group: &Group, archive: &Path) -> Result<Pull>;
+
+    /// Saves an image as an archive in the engine's own form.
+    fn save(&self, dir: &Path, group: &Group, reference: &str, archive: &Path) -> Result<()>;
+
+    /// Gives an image one more name.
+    fn tag(&self, dir: &Path, group: &Group, image: &str, name: &str) -> Result<()>;
+
+    /// Pushes the image of this name to the registry in the name.
+    fn push(&self, dir: &Path, group: &Group, name: &str) -> Result<()>;
+
     /// Removes what would keep `dir` from being deleted.
     fn clean(&self, dir: &Path) -> Result<()>;
 }
 
-/// What an engine itself said about a pull.
+/// What an engine itself said about a pull or a load.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Pull {
     /// Seconds until a command could run, where that is before the client's end.

@@ -5,12 +5,21 @@ use std::path::{Path, PathBuf};
 use super::{Daemon, Engine, Pull};
 use crate::bench::cgroup::Group;
 use crate::bench::overlay;
+use crate::command::Tool;
 use crate::error::Result;
 use crate::files;
 
 /// Debian's podman.
 #[derive(Debug, Clone, Copy)]
 pub struct Podman;
+
+impl Podman {
+    fn tool(self, dir: &Path, group: &Group) -> Tool {
+        let tool = group.tool("podman").arg("--root").arg(dir.join("root"));
+        let tool = tool.arg("--runroot").arg(dir.join("run"));
+        tool.args(["--storage-driver", "overlay"])
+    }
+}
 
 impl Engine for Podman {
     fn name(&self) -> &'static str {
@@ -23,14 +32,33 @@ impl Engine for Podman {
     }
 
     fn pull(&self, dir: &Path, group: &Group, reference: &str) -> Result<Pull> {
-        let tool = group.tool("podman").arg("--root").arg(dir.join("root"));
-        let tool = tool
-            .arg("--runroot")
-            .arg(dir.join("run"))
-            .args(["--storage-driver", "overlay"]);
+        let tool = self.tool(dir, group);
         tool.args(["pull", "--quiet", "--tls-verify=false", reference])
             .output()?;
         Ok(Pull::default())
+    }
+
+    fn load(&self, dir: &Path, group: &Group, archive: &Path) -> Result<Pull> {
+        let tool = self.tool(dir, group).args(["load", "--quiet", "-i"]);
+        tool.arg(archive).output()?;
+        Ok(Pull::default())
+    }
+
+    fn save(&self, dir: &Path, group: &Group, reference: &str, archive: &Path) -> Result<()> {
+        let tool = self.tool(dir, group).args(["save", "--quiet", "-o"]);
+        tool.arg(archive).arg(reference).output().map(drop)
+    }
+
+    fn tag(&self, dir: &Path, group: &Group, image: &str, name: &str) -> Result<()> {
+        let tool = self.tool(dir, group);
+        tool.args(["tag", image, name]).output().map(drop)
+    }
+
+    fn push(&self, dir: &Path, group: &Group, name: &str) -> Result<()> {
+        let tool = self.tool(dir, group);
+        tool.args(["push", "--quiet", "--tls-verify=false", name])
+            .output()
+            .map(drop)
     }
 
     fn clean(&self, dir: &Path) -> Result<()> {
