@@ -63,7 +63,7 @@ pub fn table(rows: &[Row]) -> String {
             other.subject == OURS && other.measure == row.measure && other.quantity == row.quantity
         });
         let ratio = match ours {
-            Some(ours) if row.subject != OURS => {
+            Some(ours) if row.subject != OURS && ours.values.median() > 0.0 => {
                 format!("{:.2}x", row.values.median() / ours.values.median())
             }
             _ => String::new(),

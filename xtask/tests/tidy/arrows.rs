@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "testkit",
         &["erofs", "oci", "snapshot", "store", "sys", "tree"],
     ),
-    ("xtask", &["oci", "snapshot"]),
+    ("xtask", &["oci", "snapshot", "testkit"]),
 ];
 
 /// Disks block: these crates are plain threads.

@@ -13,12 +13,8 @@ use crate::files;
 use crate::images::BuiltImage;
 
 pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
-    of(scratch, "science")
-}
-
-
-fn of(scratch: &mut Scratch, name: &str) -> Result<Vec<Row>> {
-    let (image, reference) = scratch.image(name)?;
+    let name = scratch.moved_image().to_owned();
+    let (image, reference) = scratch.image(&name)?;
     let archive = archive(scratch, &image, &reference)?;
     let engines = peers::all(scratch.lapstrake());
     let mut tally = Tally::new(&format!("load of {name}"));

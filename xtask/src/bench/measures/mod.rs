@@ -17,6 +17,7 @@ mod rmi;
 mod room;
 mod roots;
 mod save;
+mod slow;
 mod writing;
 
 use super::report::Row;
@@ -55,6 +56,11 @@ pub const ALL: &[Measure] = &[
         name: "load",
         about: "one docker-archive into an empty store",
         run: load::run,
+    },
+    Measure {
+        name: "slow",
+        about: "a pull at 100 Mbit/s with resets in 1 % of segments of 64 KiB",
+        run: slow::run,
     },
     Measure {
         name: "mount",

@@ -16,7 +16,7 @@ pub struct Podman;
 impl Podman {
     fn tool(self, dir: &Path, group: &Group) -> Tool {
         let tool = group.tool("podman").arg("--root").arg(dir.join("root"));
-        let tool = tool.arg("--runroot").arg(dir.join("run"));
+        let tool = tool.arg("--runroot").arg(run_root());
         tool.args(["--storage-driver", "overlay"])
     }
 }
