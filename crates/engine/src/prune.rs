@@ -68,7 +68,7 @@ struct Candidate {
 
 impl Engine {
     /// Removes images that nobody needs, and whatever else nothing keeps alive: layers of pulls that
-    /// failed, content that a crash left. The space is free when the trash was emptied.
+    /// failed, finished or not, content that a crash left. The space is free when the trash was emptied.
     ///
     /// # Errors
     /// If the store can't be read or changed.
@@ -84,6 +84,7 @@ impl Engine {
         if prune.which == Which::Unused {
             plan = plan.and(collection.quarantined()?);
         }
+        plan = plan.and_unfinished(collection.unfinished()?);
         if doing == Doing::Nothing {
             let objects: Vec<_> = plan
                 .victims

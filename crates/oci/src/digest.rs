@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState;
 
 /// A hash that may name content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,20 @@ impl Algorithm {
         }
     }
 
+    /// Goes on from a [`Hasher::state`]; `None` if that is none of this algorithm's.
+    pub fn hasher_at(self, state: &[u8]) -> Option<Hasher> {
+        match self {
+            Self::Sha256 => {
+                let hasher = sha2::Sha256::deserialize(state.try_into().ok()?);
+                hasher.ok().map(Hasher::Sha256)
+            }
+            Self::Sha512 => {
+                let hasher = sha2::Sha512::deserialize(state.try_into().ok()?);
+                hasher.ok().map(Hasher::Sha512)
+            }
+        }
+    }
+
     /// Hashes bytes at hand.
     pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
@@ -64,6 +79,14 @@ impl Hasher {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// Where the hash is, to go on later from [`Algorithm::hasher_at`].
+    pub fn state(&self) -> Vec<u8> {
+        match self {
+            Self::Sha256(hasher) => hasher.serialize().to_vec(),
+            Self::Sha512(hasher) => hasher.serialize().to_vec(),
         }
     }
 
@@ -208,6 +231,19 @@ mod tests {
             hasher.update(b"ab");
             hasher.update(b"c");
             assert_eq!(hasher.finish(), algorithm.digest(b"abc"));
+        }
+    }
+
+    #[test]
+    fn a_hash_goes_on_from_its_state_and_from_nothing_else() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let mut hasher = algorithm.hasher();
+            hasher.update(&[7; 1000]);
+            let mut later = algorithm.hasher_at(&hasher.state()).unwrap();
+            later.update(b"more");
+            hasher.update(b"more");
+            assert_eq!(later.finish(), hasher.finish());
+            assert!(algorithm.hasher_at(b"state").is_none());
         }
     }
 

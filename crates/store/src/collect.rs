@@ -25,7 +25,7 @@ use crate::usage::freed;
 
 pub(crate) use inventory::recorded;
 pub use inventory::{Inventory, Name};
-pub use plan::{Plan, Quarantined, Victim, plan};
+pub use plan::{Leftover, Plan, Quarantined, Victim, plan};
 
 /// Victims that are condemned together: few enough that a claim never waits long.
 const BATCH: usize = 64;
@@ -90,6 +90,14 @@ impl<'a> Collection<'a> {
         self.shared.content.quarantined()
     }
 
+    /// Layers that pulls left unfinished, for [`Plan::and_unfinished`].
+    ///
+    /// # Errors
+    /// If files can't be looked at.
+    pub fn unfinished(&self) -> Result<Vec<Leftover>> {
+        self.shared.content.partials()
+    }
+
     /// Carries out a plan; see the module's text. The space is free when the trash was emptied.
     ///
     /// # Errors
@@ -122,6 +130,11 @@ impl<'a> Collection<'a> {
         for damaged in &plan.quarantined {
             if self.shared.trash.take(&damaged.path)? {
                 files.extend(&damaged.files);
+            }
+        }
+        for left in &plan.unfinished {
+            if self.shared.content.remove_partial(&left.path)? {
+                files.extend(&left.files);
             }
         }
         collected.bytes = freed(files);

@@ -8,15 +8,17 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lapstrake_oci::{DiffId, Digest};
 use lapstrake_sys::publish::{Published, StagedFile};
 
 use crate::HostId;
-use crate::collect::Quarantined;
+use crate::collect::{Leftover, Quarantined};
 use crate::disk::{Disk, ReadOnlyDisk, make_dirs, make_dirs_synced};
 use crate::error::{Error, Result, io_error};
 use crate::object::Object;
+use crate::partial;
 use crate::stage::{self, LayerStage};
 use crate::trash;
 use crate::usage;
@@ -81,7 +83,7 @@ impl Content {
             make_dirs_synced(&*disk, needed)?;
         }
         crate::format::ensure(&*disk, dir, "lapstrake-content")?;
-        stage::sweep(&*disk, &tmp, &dir.join("trash"))?;
+        stage::sweep(&*disk, &tmp, &dir.join("trash"), SystemTime::now())?;
         Ok(Self {
             disk,
             dir: dir.to_owned(),
@@ -219,7 +221,46 @@ impl Content {
     /// # Errors
     /// If the file system refuses.
     pub fn stage_layer(&self) -> Result<LayerStage> {
-        LayerStage::create(Arc::clone(&self.disk), &self.tmp)
+        LayerStage::create(Arc::clone(&self.disk), &self.tmp, "")
+    }
+
+    /// Starts to write the layer of a blob so that it can be gone on with later, once it has a
+    /// [`LayerStage::note`] and even if this process is killed.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn stage_layer_of(&self, blob: &Digest) -> Result<LayerStage> {
+        let prefix = partial::prefix(blob);
+        LayerStage::create(Arc::clone(&self.disk), &self.tmp, &prefix)
+    }
+
+    /// A layer of a blob that was left unfinished, with its last note. After a crash its `data` may
+    /// be anything. Of several, the longest is taken and the others are removed.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn resume_layer(&self, blob: &Digest) -> Result<Option<(LayerStage, Vec<u8>)>> {
+        partial::take(&self.disk, &self.tmp, blob)
+    }
+
+    /// The layers that were left unfinished, and their files.
+    pub(crate) fn partials(&self) -> Result<Vec<Leftover>> {
+        let mut partials = Vec::new();
+        for path in partial::all(&self.tmp)? {
+            let mut files = Vec::new();
+            usage::measure(&path, &mut files)?;
+            partials.push(Leftover { path, files });
+        }
+        Ok(partials)
+    }
+
+    /// Takes an unfinished layer away, unless somebody works on it; whether it is gone.
+    pub(crate) fn remove_partial(&self, path: &Path) -> Result<bool> {
+        let Some(_lock) = stage::lock_dir(path)? else {
+            return Ok(false);
+        };
+        let moved = trash::move_aside(&*self.disk, path, &self.dir.join("trash"))?;
+        Ok(moved.is_some())
     }
 
     /// Waits until a published layer is on disk: its bytes, its files' names and its own name.

@@ -6,7 +6,7 @@
 //! <root>/content/   immutable, named by digest          -> content, tiers
 //!          blobs/<algorithm>/<ab>/<hex>
 //!          layers/<algorithm>/<ab>/<hex>/{data,skeleton,spans}
-//!          tmp/<host>/  what is being written           -> stage
+//!          tmp/<host>/  what is being written           -> stage, partial
 //!          leases/<host>/  what is kept until a time    -> lease
 //!          trash/       what is being removed           -> trash
 //!          quarantine/  what was found damaged
@@ -43,6 +43,7 @@ mod mend;
 mod object;
 mod opening;
 mod owner;
+mod partial;
 mod prover;
 mod publish;
 mod seal;
@@ -55,7 +56,9 @@ mod trash;
 mod usage;
 
 pub use claims::Claim;
-pub use collect::{Collected, Collection, Inventory, Name, Plan, Quarantined, Victim, plan};
+pub use collect::{
+    Collected, Collection, Inventory, Leftover, Name, Plan, Quarantined, Victim, plan,
+};
 pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};

@@ -1,13 +1,14 @@
 //! Staging: where a layer is written before it has a name.
 //!
 //! A stage is a directory of its own below `tmp/<host>/`, locked while its writer lives, so a
-//! sweep can tell what a crash left from what is being written. Dropping a stage removes it.
+//! sweep can tell what a crash left from what is being written. Dropping a stage removes it, unless its
+//! writer wants to go on with it later (-> partial).
 //!
 //! Bytes reach `data` through one buffer in pieces of [`BUFFER_BYTES`], and the kernel is asked to write
 //! them back as they come, so that the sync at the end is short.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -20,6 +21,7 @@ use lapstrake_sys::publish;
 use crate::content::LayerFiles;
 use crate::disk::{Disk, remove_tree};
 use crate::error::{Result, io_error};
+use crate::partial;
 use crate::trash::move_aside;
 
 /// Large enough that the cost of a system call does not matter, small enough to stay in cache.
@@ -69,13 +71,16 @@ impl Moment {
 struct StageDir {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// Whether it stays when it is dropped.
+    stays: bool,
     _lock: File,
 }
 
 impl StageDir {
-    fn create(disk: Arc<dyn Disk>, tmp: &Path) -> Result<Self> {
+    /// Makes one of which the name begins so.
+    fn create(disk: Arc<dyn Disk>, tmp: &Path, prefix: &str) -> Result<Self> {
         loop {
-            let path = tmp.join(unique_name());
+            let path = tmp.join(format!("{prefix}{}", unique_name()));
             match disk.make_dir(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -88,22 +93,36 @@ impl StageDir {
                 return Ok(Self {
                     disk,
                     path,
+                    stays: false,
                     _lock: lock,
                 });
             }
         }
     }
+
+    /// One that was left, if nobody else takes it.
+    fn take(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Option<Self>> {
+        Ok(lock_dir(&path)?.map(|lock| Self {
+            disk,
+            path,
+            stays: false,
+            _lock: lock,
+        }))
+    }
 }
 
 impl Drop for StageDir {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // Published stages are no longer here; what cannot be removed is left to the next sweep.
         drop(remove_tree(&*self.disk, &self.path));
     }
 }
 
 /// Locks a directory, if nobody else has and it is still there.
-fn lock_dir(path: &Path) -> Result<Option<File>> {
+pub(crate) fn lock_dir(path: &Path) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
@@ -117,8 +136,8 @@ fn lock_dir(path: &Path) -> Result<Option<File>> {
     }
 }
 
-/// Moves what dead writers left in `tmp` to the trash.
-pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path, trash: &Path) -> Result<()> {
+/// Moves what dead writers left in `tmp` to the trash, but for what can be gone on with.
+pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path, trash: &Path, now: SystemTime) -> Result<()> {
     for name in crate::content::names(tmp)? {
         let path = tmp.join(name);
         // What is not a directory is a named stage of a single file (no O_TMPFILE here): it is
@@ -131,6 +150,9 @@ pub(crate) fn sweep(disk: &dyn Disk, tmp: &Path, trash: &Path) -> Result<()> {
         } else {
             None
         };
+        if partial::is_kept(&path, now) {
+            continue;
+        }
         move_aside(disk, &path, trash)?;
     }
     Ok(())
@@ -148,8 +170,8 @@ pub struct LayerStage {
 }
 
 impl LayerStage {
-    pub(crate) fn create(disk: Arc<dyn Disk>, tmp: &Path) -> Result<Self> {
-        let dir = StageDir::create(disk, tmp)?;
+    pub(crate) fn create(disk: Arc<dyn Disk>, tmp: &Path, prefix: &str) -> Result<Self> {
+        let dir = StageDir::create(disk, tmp, prefix)?;
         let files = LayerFiles::below(&dir.path);
         let data = dir
             .disk
@@ -164,6 +186,60 @@ impl LayerStage {
             written: 0,
             writeback_from: 0,
         })
+    }
+
+    /// Goes on with one that was left, behind so many bytes of `data`; `None` if it has fewer, or somebody
+    /// else took it.
+    pub(crate) fn take(disk: Arc<dyn Disk>, path: &Path, data_len: u64) -> Result<Option<Self>> {
+        let Some(dir) = StageDir::take(disk, path.to_owned())? else {
+            return Ok(None);
+        };
+        let files = LayerFiles::below(&dir.path);
+        let data = File::options().read(true).write(true).open(&files.data);
+        let mut data = data.map_err(io_error("open", &files.data))?;
+        let mut cut = || {
+            if data.metadata()?.len() < data_len {
+                return Ok(false);
+            }
+            data.set_len(data_len)?;
+            data.seek(io::SeekFrom::Start(data_len)).map(|_| true)
+        };
+        if !cut().map_err(io_error("cut", &files.data))? {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            dir,
+            files,
+            data,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            written: data_len,
+            writeback_from: data_len,
+        }))
+    }
+
+    /// Where `data` is, to be read as far as it was written.
+    pub fn data(&self) -> &Path {
+        &self.files.data
+    }
+
+    /// How many bytes were appended.
+    pub fn data_len(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Notes how far the layer is, and what it takes to go on from here: see
+    /// [`crate::Content::resume_layer`]. The note before is replaced. Nothing waits for the disk.
+    ///
+    /// # Errors
+    /// If the disk refuses; the stage is then of no more use.
+    pub fn note(&mut self, note: &[u8]) -> Result<()> {
+        self.flush().map_err(io_error("write", &self.files.data))?;
+        partial::write(&*self.dir.disk, &self.dir.path, self.written, note)
+    }
+
+    /// Leaves the layer as it is for somebody who goes on with it, if there is a note to do so.
+    pub fn leave(mut self) {
+        self.dir.stays = partial::has_note(&self.dir.path);
     }
 
     /// Writes the next bytes of `data`.
@@ -206,6 +282,7 @@ impl LayerStage {
     pub fn finish(mut self, skeleton: &[u8], spans: &[u8]) -> Result<StagedLayer> {
         self.flush().map_err(io_error("write", &self.files.data))?;
         self.start_writeback();
+        partial::remove_note(&*self.dir.disk, &self.dir.path)?;
         for (path, bytes) in [(&self.files.skeleton, skeleton), (&self.files.spans, spans)] {
             let mut file = self
                 .dir

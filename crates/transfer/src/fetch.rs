@@ -165,31 +165,57 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
         }
     }
 
-    /// Fetches a layer; if what came was wrong and a mirror may be to blame, once more, from the
-    /// registry.
+    /// Fetches a layer. If what came was wrong, once more: from the start, if it went on from what an earlier
+    /// pull left, and from the registry, if a mirror may be to blame.
     async fn fetch_layer(&self, wanted: &Wanted, flight: &Flight<Key>) -> Result<u64> {
         let blob = &wanted.blob.digest;
-        match self.fetch_once(wanted, flight).await {
-            Err(error)
-                if matches!(error.class(), Class::DataLoss | Class::Invalid)
-                    && self.client.distrust_mirrors(&self.repo, blob) =>
+        let mut received = 0;
+        let mut tries = 0..2;
+        loop {
+            let mut resumed_at = 0;
+            let error = match self
+                .fetch_once(wanted, flight, &mut resumed_at, &mut received)
+                .await
             {
-                (self.tell)(Event::Retrying {
-                    blob: blob.clone(),
-                    why: error.to_string(),
-                });
-                self.fetch_once(wanted, flight).await
+                Ok(()) => return Ok(received),
+                Err(error) => error,
+            };
+            let is_wrong = matches!(error.class(), Class::DataLoss | Class::Invalid);
+            let may_end_otherwise =
+                is_wrong && (self.client.distrust_mirrors(&self.repo, blob) || resumed_at > 0);
+            if !may_end_otherwise || tries.next().is_none() {
+                return Err(error);
             }
-            fetched => fetched,
+            (self.tell)(Event::Retrying {
+                blob: blob.clone(),
+                why: error.to_string(),
+            });
         }
     }
 
-    async fn fetch_once(&self, wanted: &Wanted, flight: &Flight<Key>) -> Result<u64> {
+    async fn fetch_once(
+        &self,
+        wanted: &Wanted,
+        flight: &Flight<Key>,
+        resumed_at: &mut u64,
+        received: &mut u64,
+    ) -> Result<()> {
         let blob = &wanted.blob;
+        let begun = {
+            let (store, wanted, held) = (Arc::clone(&self.store), wanted.clone(), flight.clone());
+            let limits = self.limits;
+            blocking(move || {
+                let (_held, store) = (held, store);
+                layer::begin(&store, &wanted, limits)
+            })
+            .await??
+        };
+        let from = begun.from();
+        *resumed_at = from;
         (self.tell)(Event::Started {
             blob: blob.digest.clone(),
             bytes: blob.size,
-            resumed_at: 0,
+            resumed_at: from,
         });
         let (writer, reader) = pipe(PIPE_CHUNKS);
         let (store, source) = (Arc::clone(&self.store), source(&self.repo, blob));
@@ -197,15 +223,16 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
         let receiver = worker("layer", move || {
             // Dropped last: who waits for the flight to land may close the store then.
             let (_held, store) = (held, store);
-            let staged = layer::stage(&store, &wanted, limits, reader)?;
+            let staged = begun.stage(&wanted, limits, reader)?;
             let record = staged.publish(&store, Durability::HasSource)?;
             store.state().add_layer(&record, Some(&source))?;
             Ok::<_, Error>(record)
         })
         .map_err(Error::NoThread)?;
-        let mut received = 0;
-        let feed = feed(&self.client, &self.repo, blob, writer, |bytes| {
-            received = bytes;
+        let mut position = from;
+        let feed = feed(&self.client, &self.repo, blob, from, writer, |bytes| {
+            *received += bytes - position;
+            position = bytes;
             flight.tell(bytes);
             (self.tell)(Event::Progress {
                 blob: blob.digest.clone(),
@@ -213,7 +240,7 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
             });
         });
         feed.await;
-        if received == blob.size {
+        if position == blob.size {
             (self.tell)(Event::Verifying {
                 blob: blob.digest.clone(),
             });
@@ -223,7 +250,7 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
             blob: blob.digest.clone(),
             tar_bytes: record.tar_len,
         });
-        Ok(received)
+        Ok(())
     }
 }
 
@@ -236,19 +263,20 @@ fn source(repo: &Repo, blob: &Descriptor) -> Source {
     }
 }
 
-/// Passes a blob from a registry on, and tells how much of it came so far.
+/// Passes a blob from a registry on, from a byte on, and tells how much of it is here so far.
 pub(crate) async fn feed(
     client: &Client,
     repo: &Repo,
     blob: &Descriptor,
+    from: u64,
     writer: PipeWriter<ClientError>,
     mut tell: impl FnMut(u64),
 ) {
-    let mut stream = match client.blob(repo, blob).await {
+    let mut stream = match client.blob_after(repo, blob, from).await {
         Ok(stream) => stream,
         Err(error) => return writer.fail(error).await,
     };
-    let mut received = 0;
+    let mut received = from;
     loop {
         match stream.next_chunk().await {
             Ok(Some(chunk)) => {

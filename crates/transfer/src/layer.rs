@@ -11,12 +11,15 @@
 //! Nothing is published unless the blob's and the tar's digest are both what the manifest and the
 //! config say.
 //!
+//! What was received of a layer when its pull ended too early stays for the next one (-> partial).
+//!
 //! A layer that is made here, of a container's changes, comes into the same queue as a tar, which then is
 //! its own blob. It has no other source, and is on disk before it gets its name. So does one that comes
 //! from an archive, of which nobody said what it should be.
 
 mod decode;
 mod local;
+mod partial;
 mod split;
 mod stream;
 
@@ -25,6 +28,9 @@ use std::sync::mpsc;
 pub(crate) use local::make;
 pub(crate) use split::{Split, Staged};
 pub(crate) use stream::receive_tar;
+
+use partial::{Base, Keeper, Place};
+use split::{Sink, Splitting};
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;
@@ -54,6 +60,8 @@ pub(crate) struct Wanted {
 struct Block {
     bytes: Vec<u8>,
     boundary: Option<Boundary>,
+    /// Where the decoder is then, if it is a decoder that can start again there.
+    place: Option<Place>,
 }
 
 /// Where blocks come from and go back to, to be filled again.
@@ -81,29 +89,89 @@ fn queue() -> (Queue, Blocks) {
     )
 }
 
-/// Receives a blob and stages its layer, all digests checked. Blocks until all is done: run it on a
-/// thread of its own.
-pub(crate) fn stage(
-    store: &Store,
-    wanted: &Wanted,
-    limits: Limits,
-    blob: PipeReader<lapstrake_registry_client::Error>,
-) -> Result<Staged> {
-    let (queue, blocks) = queue();
-    std::thread::scope(|scope| {
-        let decode = std::thread::Builder::new()
-            .name("decode".to_owned())
-            .spawn_scoped(scope, move || decode::run(wanted, limits, blob, &queue))
-            .map_err(Error::NoThread)?;
-        let split = split::run(store, wanted.diff_id.0.algorithm(), limits, &blocks);
-        // The decoder stops when nobody takes its blocks any more.
-        drop(blocks);
-        let decoded = decode.join().map_err(|_panic| Error::Panicked("decode"))?;
+/// A layer that waits for its blob, or for the rest of it.
+pub(crate) struct Begun {
+    /// There until the layer is staged.
+    splitting: Option<Splitting>,
+    base: Option<Base>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // Given up before the first byte came: what was there is as good as before.
+        if let Some(splitting) = self.splitting.take() {
+            splitting.leave();
+        }
+    }
+}
+
+/// Begins a layer: with what an earlier pull left of it, if that is sound. Blocks while that is read.
+pub(crate) fn begin(store: &Store, wanted: &Wanted, limits: Limits) -> Result<Begun> {
+    let (mut splitting, base) = match partial::resume(store, wanted, limits)? {
+        Some((splitting, base)) => (splitting, Some(base)),
+        None => {
+            let stage = store.content.stage_layer_of(&wanted.blob.digest)?;
+            let algorithm = wanted.diff_id.0.algorithm();
+            let splitting = Splitting::new(Sink::behind(stage), algorithm, limits)?;
+            (splitting, None)
+        }
+    };
+    splitting.keep(Keeper::new(wanted, base.as_ref()));
+    Ok(Begun {
+        splitting: Some(splitting),
+        base,
+    })
+}
+
+impl Begun {
+    /// The first byte of the blob that is needed.
+    pub(crate) fn from(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.byte)
+    }
+
+    /// Receives the blob from there on and stages the layer, all digests checked. Blocks until all is done:
+    /// run it on a thread of its own. If the blob ends too early, what came stays for another try.
+    pub(crate) fn stage(
+        mut self,
+        wanted: &Wanted,
+        limits: Limits,
+        blob: PipeReader<lapstrake_registry_client::Error>,
+    ) -> Result<Staged> {
+        let base = self.base.take();
+        let mut splitting = self.splitting.take().expect("taken here alone");
+        let (queue, blocks) = queue();
+        let (decoded, split) = std::thread::scope(|scope| {
+            let decode = std::thread::Builder::new()
+                .name("decode".to_owned())
+                .spawn_scoped(scope, move || {
+                    decode::run(wanted, base, limits, blob, &queue)
+                })
+                .map_err(Error::NoThread)?;
+            let split = splitting.run(&blocks);
+            // The decoder stops when nobody takes its blocks any more.
+            drop(blocks);
+            let decoded = decode.join().map_err(|_panic| Error::Panicked("decode"))?;
+            Ok::<_, Error>((decoded, split))
+        })?;
         // If both failed, the side that failed first says why; the other only saw it go.
         match (decoded, split) {
-            (Err(Error::Abandoned), Err(error)) | (Err(error), _) => Err(error),
-            (Ok(_), Err(error)) => Err(error),
-            (Ok(compression), Ok(split)) => split.stage(wanted, compression),
+            (Err(Error::Abandoned), Err(error)) | (Ok(_), Err(error)) => Err(error),
+            (Err(error), _) => {
+                if is_worth_going_on(&error) {
+                    splitting.leave();
+                }
+                Err(error)
+            }
+            (Ok(compression), Ok(())) => splitting.finish()?.stage(wanted, compression),
         }
-    })
+    }
+}
+
+/// Whether what came before an error is as good as ever.
+fn is_worth_going_on(error: &Error) -> bool {
+    match error {
+        Error::Cancelled => true,
+        Error::Registry(error) => error.class() != lapstrake_registry_client::Class::DataLoss,
+        _ => false,
+    }
 }

@@ -13,7 +13,6 @@
 
 pub mod archive;
 pub mod check;
-pub mod encode;
 mod error;
 mod event;
 mod fetch;

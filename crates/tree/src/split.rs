@@ -89,6 +89,13 @@ impl Splitter {
         }
     }
 
+    /// A skeleton of what was fed so far. With the bytes that the sink got, it gives that much of the tar
+    /// back, so that whoever lost the splitter can feed another one the same.
+    pub fn so_far(&self) -> Result<Vec<u8>, Error> {
+        let (data_len, entries) = (self.machine.data_len(), self.machine.entries());
+        self.skeleton.so_far(data_len, entries)
+    }
+
     /// Ends the tar; an error if it is not whole.
     pub fn finish(mut self, data: &mut dyn DataSink) -> Result<SplitLayer, Error> {
         self.feed(&[], data)?;

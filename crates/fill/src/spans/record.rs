@@ -65,6 +65,11 @@ impl SpanRecorder {
         self.tar_offset += tar.len() as u64;
     }
 
+    /// The spans that have ended.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
     /// Ends the span here.
     pub fn cut(&mut self, boundary: Boundary) -> Result<(), RecordError> {
         if boundary.tar_offset != self.tar_offset {

@@ -20,8 +20,19 @@ pub struct Plan {
     pub victims: Vec<Victim>,
     /// Damaged objects that were kept for a look.
     pub quarantined: Vec<Quarantined>,
+    /// Layers that pulls left unfinished.
+    pub unfinished: Vec<Leftover>,
     /// Bytes that this frees.
     pub bytes: u64,
+}
+
+/// A layer that a pull left unfinished, to be gone on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its files.
+    pub files: Vec<FileUse>,
 }
 
 /// A damaged object that was kept for a look.
@@ -38,9 +49,21 @@ impl Plan {
     #[must_use]
     pub fn and(mut self, quarantined: Vec<Quarantined>) -> Self {
         self.quarantined = quarantined;
+        self.counted()
+    }
+
+    /// The same plan, and these go too, unless somebody goes on with them meanwhile.
+    #[must_use]
+    pub fn and_unfinished(mut self, unfinished: Vec<Leftover>) -> Self {
+        self.unfinished = unfinished;
+        self.counted()
+    }
+
+    fn counted(mut self) -> Self {
         let victims = self.victims.iter().flat_map(|victim| &victim.files);
         let damaged = self.quarantined.iter().flat_map(|damaged| &damaged.files);
-        self.bytes = freed(victims.chain(damaged));
+        let unfinished = self.unfinished.iter().flat_map(|left| &left.files);
+        self.bytes = freed(victims.chain(damaged).chain(unfinished));
         self
     }
 }
@@ -78,6 +101,7 @@ pub fn plan(
         bytes: freed(victims.iter().flat_map(|victim| &victim.files)),
         victims,
         quarantined: Vec::new(),
+        unfinished: Vec::new(),
     })
 }
 

@@ -78,7 +78,11 @@ impl TarQueue {
         });
         self.queue
             .full
-            .send(Block { bytes, boundary })
+            .send(Block {
+                bytes,
+                boundary,
+                place: None,
+            })
             .map_err(|_gone| Error::Abandoned)
     }
 

@@ -3,7 +3,9 @@
 
 use std::io;
 
+use lapstrake_fill::decode::Boundary;
 use lapstrake_fill::spans::{Blob, SpanRecorder};
+use lapstrake_oci::digest::Hasher;
 use lapstrake_oci::{Algorithm, Compression, DiffId, Digest};
 use lapstrake_store::{
     Durability, Error as StoreError, LayerFiles, LayerRecord, LayerStage, LayerState, StagedLayer,
@@ -11,16 +13,129 @@ use lapstrake_store::{
 };
 use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
+use super::partial::{Keeper, Place, restart_text};
 use super::{Block, Blocks, Wanted};
 use crate::error::Result;
 use crate::index;
 use crate::limits::Limits;
 
-struct Sink(LayerStage);
+/// Where the data go.
+pub(super) struct Sink {
+    stage: LayerStage,
+    /// Bytes that were there, and those of them that still come again.
+    was_there: u64,
+    there: u64,
+}
+
+impl Sink {
+    /// For a layer that begins, or one of which all that is there comes again.
+    pub(super) fn behind(stage: LayerStage) -> Self {
+        let there = stage.data_len();
+        Self {
+            stage,
+            was_there: there,
+            there,
+        }
+    }
+}
 
 impl DataSink for Sink {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.append(bytes)
+        let passed = self.there.min(bytes.len() as u64);
+        self.there -= passed;
+        let passed = usize::try_from(passed).expect("at most the bytes at hand");
+        self.stage.append(&bytes[passed..])
+    }
+}
+
+/// A layer being split.
+pub(super) struct Splitting {
+    hasher: Hasher,
+    splitter: Splitter,
+    recorder: SpanRecorder,
+    sink: Sink,
+    keeper: Option<Keeper>,
+}
+
+impl Splitting {
+    pub(super) fn new(sink: Sink, algorithm: Algorithm, limits: Limits) -> Result<Self> {
+        Ok(Self {
+            hasher: algorithm.hasher(),
+            splitter: Splitter::new(limits.tree),
+            recorder: SpanRecorder::new()?,
+            sink,
+            keeper: None,
+        })
+    }
+
+    /// Notes from here on how far the layer is.
+    pub(super) fn keep(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Takes the next bytes of the tar.
+    pub(super) fn feed(&mut self, tar: &[u8]) -> Result<()> {
+        self.hasher.update(tar);
+        self.recorder.update(tar);
+        self.splitter.feed(tar, &mut self.sink)?;
+        Ok(())
+    }
+
+    /// Ends a span.
+    pub(super) fn cut(&mut self, boundary: Boundary) -> Result<()> {
+        Ok(self.recorder.cut(boundary)?)
+    }
+
+    /// Whether no more and no less data came again than were there.
+    pub(super) fn is_behind_what_was_there(&self) -> bool {
+        self.sink.there == 0 && self.sink.stage.data_len() == self.sink.was_there
+    }
+
+    /// Takes all blocks.
+    pub(super) fn run(&mut self, blocks: &Blocks) -> Result<()> {
+        while let Ok(block) = blocks.full.recv() {
+            let Block {
+                bytes,
+                boundary,
+                place,
+            } = block;
+            self.feed(&bytes)?;
+            if let Some(boundary) = boundary {
+                let next = (boundary.tar_offset, restart_text(&boundary.restart));
+                self.cut(boundary)?;
+                if let ((tar, Some(next)), Some(place)) = (next, place) {
+                    self.note((tar, &next), &place)?;
+                }
+            }
+            // The decoder may be gone already, if this was the last block.
+            drop(blocks.empty.send(bytes));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, next: (u64, &str), place: &Place) -> Result<()> {
+        let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.is_due(next.0)) else {
+            return Ok(());
+        };
+        let skeleton = self.splitter.so_far()?;
+        let note = keeper.note(self.recorder.spans(), next, place, &skeleton);
+        Ok(self.sink.stage.note(&note)?)
+    }
+
+    /// Leaves what came for another pull that goes on with it.
+    pub(super) fn leave(self) {
+        self.sink.stage.leave();
+    }
+
+    /// Ends the tar.
+    pub(super) fn finish(mut self) -> Result<Split> {
+        let layer = self.splitter.finish(&mut self.sink)?;
+        Ok(Split {
+            layer,
+            stage: self.sink.stage,
+            recorder: self.recorder,
+            digest: self.hasher.finish(),
+        })
     }
 }
 
@@ -32,33 +147,17 @@ pub(crate) struct Split {
     digest: Digest,
 }
 
+/// Splits a tar of which nobody knows yet what it is.
 pub(super) fn run(
     store: &Store,
     algorithm: Algorithm,
     limits: Limits,
     blocks: &Blocks,
 ) -> Result<Split> {
-    let mut hasher = algorithm.hasher();
-    let mut splitter = Splitter::new(limits.tree);
-    let mut recorder = SpanRecorder::new()?;
-    let mut sink = Sink(store.content.stage_layer()?);
-    while let Ok(Block { bytes, boundary }) = blocks.full.recv() {
-        hasher.update(&bytes);
-        recorder.update(&bytes);
-        splitter.feed(&bytes, &mut sink)?;
-        if let Some(boundary) = boundary {
-            recorder.cut(boundary)?;
-        }
-        // The decoder may be gone already, if this was the last block.
-        drop(blocks.empty.send(bytes));
-    }
-    let layer = splitter.finish(&mut sink)?;
-    Ok(Split {
-        layer,
-        stage: sink.0,
-        recorder,
-        digest: hasher.finish(),
-    })
+    let sink = Sink::behind(store.content.stage_layer()?);
+    let mut splitting = Splitting::new(sink, algorithm, limits)?;
+    splitting.run(blocks)?;
+    splitting.finish()
 }
 
 /// A layer that is written, and what its name says, but has no name yet.

@@ -55,12 +55,14 @@ impl Fetcher {
             blob: blob.clone(),
             diff_id: id.clone(),
         };
+        let begun = layer::begin(store, &wanted, self.limits)?;
+        let from = begun.from();
         let (writer, reader) = pipe(PIPE_CHUNKS);
         let client = self.client.clone();
         let fetching = self.runtime.spawn(async move {
-            feed(&client, &repo, &blob, writer, |_bytes| {}).await;
+            feed(&client, &repo, &blob, from, writer, |_bytes| {}).await;
         });
-        let staged = layer::stage(store, &wanted, self.limits, reader);
+        let staged = begun.stage(&wanted, self.limits, reader);
         fetching.abort();
         staged.map(Some)
     }

@@ -149,6 +149,18 @@ impl Writer {
         Ok(())
     }
 
+    /// The whole file of what came so far, as if the tar ended here.
+    pub(crate) fn so_far(&self, data_len: u64, entries: u64) -> Result<Vec<u8>, Error> {
+        let copy = Self {
+            file: self.file.clone(),
+            compressor: None,
+            literals: self.literals.clone(),
+            pieces: self.pieces.clone(),
+            ..*self
+        };
+        copy.finish(data_len, entries)
+    }
+
     /// The whole file.
     pub(crate) fn finish(mut self, data_len: u64, entries: u64) -> Result<Vec<u8>, Error> {
         if self.literal_run > 0 || self.content.is_some() {
