@@ -14,12 +14,12 @@ use crate::verbs::Verb;
 #[derive(Debug, Parser)]
 #[command(name = "lapstrake", version)]
 pub(crate) struct Arguments {
-    /// The store.
-    #[arg(long, default_value = "/var/lib/lapstrake", global = true)]
-    pub(crate) root: PathBuf,
+    /// The store (default: /var/lib/lapstrake).
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     /// Where mounts are kept; must not outlive a boot. By default a directory below
     /// /run/lapstrake that belongs to the store.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
     /// Print JSON, one object a line.
     #[arg(long, global = true)]
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     pub(crate) quiet: bool,
     /// Wait so long for another process that owns the store: 0 not at all (default: 600 for verbs that
     /// move whole images, 10 for others).
-    #[arg(long, global = true, value_name = "SECONDS")]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub(crate) wait: Option<u64>,
     #[command(flatten)]
     pub(crate) storage: Storage,
@@ -47,8 +47,9 @@ pub(crate) struct Storage {
     /// layers of which nothing is said.
     #[arg(long = "storage-opt", value_name = "KEY=VALUE")]
     pub(crate) driver_opt: Vec<String>,
-    /// A file in the form of Docker's daemon.json, of which storage-driver and storage-opts are
-    /// read (default: /etc/lapstrake/daemon.json, if there is one).
+    /// The settings, as docs/config.toml explains them (default: /etc/lapstrake/config.toml, if there is
+    /// one). Of a file whose name ends in .json, as Docker's daemon.json does, storage-driver and
+    /// storage-opts are read; /etc/lapstrake/daemon.json too, if there is one and no other file is named.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -10,9 +10,10 @@ use lapstrake_engine::{
 };
 use serde_json::json;
 
-use crate::arguments::{Arguments, Storage};
+use crate::arguments::Arguments;
 use crate::failure::Result;
 use crate::network::{self, Network};
+use crate::settings::Settings;
 use crate::{render, storage, surroundings};
 
 /// How long a command waits for another one that changes the same store.
@@ -21,25 +22,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The command line, as far as it is not a verb's own.
-pub(crate) struct Context<'a> {
+pub(crate) struct Context {
     /// Where the store and the mounts are.
     pub(crate) around: Surroundings,
     /// Whether results are JSON.
     pub(crate) json: bool,
     /// Whether only results, warnings and errors are printed.
     pub(crate) quiet: bool,
-    wait: Option<Duration>,
-    storage: &'a Storage,
+    /// What holds where nothing was typed with the verb.
+    pub(crate) settings: Settings,
 }
 
-impl<'a> Context<'a> {
-    pub(crate) fn of(arguments: &'a Arguments) -> Result<Self> {
+impl Context {
+    pub(crate) fn of(arguments: &Arguments) -> Result<Self> {
+        let settings = Settings::read(arguments, &|name| std::env::var_os(name))?;
+        let run_dir = settings.run_dir.value.as_deref();
         Ok(Self {
-            around: surroundings::look(&arguments.root, arguments.run_dir.as_deref())?,
+            around: surroundings::look(&settings.root.value, run_dir)?,
             json: arguments.json,
             quiet: arguments.quiet,
-            wait: arguments.wait.map(Duration::from_secs),
-            storage: &arguments.storage,
+            settings,
         })
     }
 
@@ -50,12 +52,12 @@ impl<'a> Context<'a> {
 
     /// As [`Context::own`], for a verb that moves whole images: it waits longer for another owner.
     pub(crate) fn own_patiently(&self) -> Result<Engine> {
-        self.own_within(self.wait.unwrap_or(LONG_PATIENCE))
+        self.own_within(self.settings.wait.value.unwrap_or(LONG_PATIENCE))
     }
 
     /// How long to wait for another process that owns the store.
     pub(crate) fn patience(&self) -> Duration {
-        self.wait.unwrap_or(PATIENCE)
+        self.settings.wait.value.unwrap_or(PATIENCE)
     }
 
     /// As [`Context::own`], waiting so long for another owner to go.
@@ -73,6 +75,16 @@ impl<'a> Context<'a> {
     pub(crate) fn read(&self) -> Result<Engine> {
         let storage = self.storage()?;
         Ok(Engine::open(&self.around, Opening::ReadOnly)?.with_storage(storage))
+    }
+
+    /// A client that reaches registries as was typed, or as the settings say.
+    pub(crate) fn client(&self, network: &Network) -> Result<Client> {
+        Ok(network::client(network, &self.settings).map_err(Error::from)?)
+    }
+
+    /// Layers to move at a time.
+    pub(crate) fn parallel(&self, typed: Option<u16>) -> usize {
+        usize::from(typed.unwrap_or(self.settings.parallel.value))
     }
 
     /// Tells a person how it went, unless they want JSON or quiet.
@@ -107,14 +119,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn storage(&self) -> Result<StorageRequest> {
-        Ok(storage::request(self.storage)?)
+    /// What is asked of the storage.
+    pub(crate) fn storage(&self) -> Result<StorageRequest> {
+        Ok(storage::request(&self.settings)?)
     }
-}
-
-/// A client that reaches registries so.
-pub(crate) fn client(network: &Network) -> Result<Client> {
-    Ok(network::client(network).map_err(Error::from)?)
 }
 
 /// Where clients run.

@@ -27,6 +27,9 @@ pub(crate) enum Failure {
     /// A directory without a name.
     #[error("say where the directory is to be: -o DIRECTORY")]
     NoDirectory,
+    /// The settings can't be used.
+    #[error(transparent)]
+    Settings(#[from] crate::settings::Error),
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
@@ -67,6 +70,7 @@ impl Failure {
             | Self::SeveralTimes
             | Self::Terminal
             | Self::NoDirectory
+            | Self::Settings(_)
             | Self::Storage(_) => 2,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,

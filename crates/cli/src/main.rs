@@ -10,6 +10,7 @@ mod network;
 mod output;
 mod progress;
 mod render;
+mod settings;
 mod storage;
 mod surroundings;
 mod verbs;

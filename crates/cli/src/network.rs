@@ -1,7 +1,6 @@
 //! How registries are reached: what was typed, the environment and the files of other tools, made
 //! options of a client.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -9,6 +8,8 @@ use lapstrake_engine::{
     AuthFile, Certificates, Client, ClientError, ClientOptions, Credentials, Mirror, PlainHttp,
     Proxies,
 };
+
+use crate::settings::{Environment, Settings};
 
 const USER_AGENT: &str = concat!("lapstrake/", env!("CARGO_PKG_VERSION"));
 /// Where certificates for single registries are, behind those of the user.
@@ -33,9 +34,9 @@ pub(crate) struct Network {
 
 /// A mirror and the registry that it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct MirrorOf {
-    registry: String,
-    mirror: Mirror,
+pub(crate) struct MirrorOf {
+    pub(crate) registry: String,
+    pub(crate) mirror: Mirror,
 }
 
 impl FromStr for MirrorOf {
@@ -59,27 +60,36 @@ impl FromStr for MirrorOf {
     }
 }
 
-/// The environment, as a function of a variable's name.
-type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 /// A client as this process is to have it.
-pub(crate) fn client(network: &Network) -> Result<Client, ClientError> {
-    Client::new(options(network, &|name| std::env::var_os(name))?)
+pub(crate) fn client(network: &Network, settings: &Settings) -> Result<Client, ClientError> {
+    let environment = |name: &str| std::env::var_os(name);
+    Client::new(options(network, settings, &environment)?)
 }
 
-fn options(network: &Network, environment: Environment<'_>) -> Result<ClientOptions, ClientError> {
+/// What was typed comes first.
+fn options(
+    network: &Network,
+    settings: &Settings,
+    environment: Environment<'_>,
+) -> Result<ClientOptions, ClientError> {
     let mut options = ClientOptions::of(USER_AGENT);
-    options.plain_http = PlainHttp::LoopbackAnd(network.plain_http.clone());
-    options.credentials = credentials(network.authfile.as_deref(), environment)?;
+    let plain_http = network.plain_http.iter().chain(&settings.plain_http.value);
+    options.plain_http = PlainHttp::LoopbackAnd(plain_http.cloned().collect());
+    let authfile = network.authfile.as_ref();
+    let authfile = authfile.or(settings.authfile.value.as_ref());
+    options.credentials = credentials(authfile.map(PathBuf::as_path), environment)?;
     let user = path(environment, "HOME").map(|home| home.join(".config/containers/certs.d"));
-    let certificates = network.certs_dir.clone().into_iter().chain(user);
+    let certs_dir = network.certs_dir.clone();
+    let certs_dir = certs_dir.or_else(|| settings.certs_dir.value.clone());
+    let certificates = certs_dir.into_iter().chain(user);
     options.certificates = Certificates::below(
         certificates
             .chain(CERTIFICATES.map(PathBuf::from))
             .collect(),
     );
     options.proxies = proxies(environment);
-    for MirrorOf { registry, mirror } in network.mirror.clone() {
+    let mirrors = network.mirror.iter().chain(&settings.mirrors.value);
+    for MirrorOf { registry, mirror } in mirrors.cloned() {
         options.mirrors.entry(registry).or_default().push(mirror);
     }
     Ok(options)
@@ -96,14 +106,11 @@ fn credentials(
     named: Option<&Path>,
     environment: Environment<'_>,
 ) -> Result<Credentials, ClientError> {
-    let named = named
-        .map(Path::to_owned)
-        .or_else(|| path(environment, "REGISTRY_AUTH_FILE"));
     if let Some(file) = named {
-        return match AuthFile::read(&file)? {
+        return match AuthFile::read(file)? {
             Some(read) => Ok(Credentials::none().with_file(read)),
             None => Err(ClientError::Config {
-                path: file,
+                path: file.to_owned(),
                 reason: "there is no such file".to_owned(),
             }),
         };
@@ -149,12 +156,14 @@ fn proxies(environment: Environment<'_>) -> Proxies {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::fs::File;
     use std::io::Write as _;
 
     use clap::Parser;
 
     use super::*;
+    use crate::arguments::Arguments;
 
     #[derive(Parser)]
     struct Typed {
@@ -169,7 +178,10 @@ mod tests {
             let found = environment.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| OsString::from(value))
         };
-        options(&network, &environment).map_err(|error| error.to_string())
+        let arguments = Arguments::try_parse_from(["lapstrake", "images"]).unwrap();
+        // A file is as good as an empty one.
+        let settings = Settings::over_nothing(&arguments, &environment).unwrap();
+        options(&network, &settings, &environment).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -45,7 +45,7 @@ enum To {
 
 impl Progress {
     /// With the manner that was asked for.
-    pub(crate) fn new(context: &Context<'_>) -> Self {
+    pub(crate) fn new(context: &Context) -> Self {
         let to = if context.json {
             To::Objects(Mutex::default())
         } else if context.quiet {
@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// As [`Progress::new`], for a verb whose standard output is a stream of bytes: no objects.
-    pub(crate) fn beside_a_stream(context: &Context<'_>) -> Self {
+    pub(crate) fn beside_a_stream(context: &Context) -> Self {
         if context.json {
             Self::to(To::Nobody)
         } else {

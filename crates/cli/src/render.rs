@@ -88,7 +88,7 @@ pub(crate) fn images(images: &[ImageSummary]) {
 }
 
 /// Prints what was removed, or would be.
-pub(crate) fn removed(removed: &Removed, doing: Doing, context: &Context<'_>) {
+pub(crate) fn removed(removed: &Removed, doing: Doing, context: &Context) {
     let dry_run = doing == Doing::Nothing;
     if context.json {
         json(&serde_json::json!({

@@ -1,6 +1,6 @@
 //! The storage driver and its options, from the command line and from a file like Docker's.
 //!
-//! What the file says holds unless the command line says it too; as with Docker, that is an error. Of
+//! What Docker's file says holds unless the settings say it too; as with Docker, that is an error. Of
 //! the file only what concerns storage is read, so Docker's own file can be given. It is not taken
 //! unasked: what is right for Docker's store need not be for ours.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use lapstrake_engine::{NameError, StorageOptionError, StorageOptions, StorageRequest};
 use serde::Deserialize;
 
-use crate::arguments::Storage;
+use crate::settings::{Origin, Settings};
 
 /// Why what was asked of the storage is not understood.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,12 @@ pub(crate) enum Error {
         source: serde_json::Error,
     },
     /// The same twice.
-    #[error("{key} is given both on the command line and in {}: take it out of one", path.display())]
-    Twice { key: &'static str, path: PathBuf },
+    #[error("{key} is given both {place} and in {}: take it out of one", path.display())]
+    Twice {
+        key: &'static str,
+        place: &'static str,
+        path: PathBuf,
+    },
 }
 
 fn with_cause(error: &StorageOptionError) -> String {
@@ -52,26 +56,25 @@ struct File {
     storage_opts: Option<Vec<String>>,
 }
 
-const DEFAULT_FILE: &str = "/etc/lapstrake/daemon.json";
-
 /// Reads what was asked for.
-pub(crate) fn request(arguments: &Storage) -> Result<StorageRequest, Error> {
-    let path = arguments.config.as_deref();
-    let (path, must) = path.map_or((Path::new(DEFAULT_FILE), false), |path| (path, true));
+pub(crate) fn request(settings: &Settings) -> Result<StorageRequest, Error> {
+    let Some((path, must)) = &settings.dockers else {
+        return combine(settings, File::default(), Path::new(""));
+    };
     let file = match std::fs::read(path) {
         Ok(text) => parse(&text).map_err(|source| Error::Form {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must => File::default(),
         Err(source) => {
             return Err(Error::Read {
-                path: path.to_owned(),
+                path: path.clone(),
                 source,
             });
         }
     };
-    combine(arguments, file, path)
+    combine(settings, file, path)
 }
 
 /// An empty file says nothing, as for Docker.
@@ -82,15 +85,21 @@ fn parse(text: &[u8]) -> Result<File, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-fn combine(arguments: &Storage, file: File, path: &Path) -> Result<StorageRequest, Error> {
-    let twice = |key| {
+fn combine(settings: &Settings, file: File, path: &Path) -> Result<StorageRequest, Error> {
+    let twice = |key, origin| {
         Err(Error::Twice {
             key,
+            place: match origin {
+                Origin::Environment(_) => "in the environment",
+                Origin::File => "in the configuration",
+                Origin::CommandLine | Origin::Default => "on the command line",
+            },
             path: path.to_owned(),
         })
     };
-    let driver = match (&arguments.storage_driver, file.storage_driver) {
-        (Some(_), Some(_)) => return twice("storage-driver"),
+    let (asked, typed) = (&settings.storage_driver, &settings.storage_opts);
+    let driver = match (&asked.value, file.storage_driver) {
+        (Some(_), Some(_)) => return twice("storage-driver", asked.origin),
         (Some(name), None) => Some(name.clone()),
         // As Docker has it, an empty name asks for nothing.
         (None, name) => name.filter(|name| !name.is_empty()),
@@ -98,10 +107,10 @@ fn combine(arguments: &Storage, file: File, path: &Path) -> Result<StorageReques
     let of_file = file.storage_opts.unwrap_or_default();
     // Sizes are said for one command; the file has what holds for all.
     let of_drivers = |options: &[String]| options.iter().any(|option| is_of_driver(option));
-    if of_drivers(&arguments.driver_opt) && of_drivers(&of_file) {
-        return twice("storage-opts");
+    if of_drivers(&typed.value) && of_drivers(&of_file) {
+        return twice("storage-opts", typed.origin);
     }
-    let options = of_file.iter().chain(&arguments.driver_opt);
+    let options = of_file.iter().chain(&typed.value);
     Ok(StorageRequest {
         driver: driver.map(|name| name.parse()).transpose()?,
         options: StorageOptions::parse(options.map(String::as_str))?,
@@ -117,18 +126,25 @@ fn is_of_driver(option: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser as _;
     use lapstrake_engine::DriverName;
 
-    fn typed(driver: Option<&str>, options: &[&str]) -> Storage {
-        Storage {
-            storage_driver: driver.map(str::to_owned),
-            driver_opt: options.iter().map(|option| (*option).to_owned()).collect(),
-            config: None,
-        }
+    use super::*;
+    use crate::arguments::Arguments;
+
+    fn typed(driver: Option<&str>, options: &[&str]) -> Settings {
+        let mut line = vec!["lapstrake"];
+        line.extend(
+            driver
+                .into_iter()
+                .flat_map(|driver| ["--storage-driver", driver]),
+        );
+        line.extend(options.iter().flat_map(|option| ["--storage-opt", option]));
+        let arguments = Arguments::try_parse_from(line.into_iter().chain(["images"]));
+        Settings::over_nothing(&arguments.expect("arguments"), &|_| None).expect("settings")
     }
 
-    fn check(arguments: &Storage, file: &str) -> Result<StorageRequest, String> {
+    fn check(arguments: &Settings, file: &str) -> Result<StorageRequest, String> {
         let path = Path::new("/f");
         let file = parse(file.as_bytes()).map_err(|error| error.to_string())?;
         combine(arguments, file, path).map_err(|error| error.to_string())

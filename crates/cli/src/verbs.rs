@@ -5,6 +5,7 @@
 
 mod check;
 mod commit;
+mod config;
 mod containers;
 mod create;
 mod diff;
@@ -51,11 +52,12 @@ pub(crate) enum Verb {
     Umount(mount::Umount),
     Run(run::Run),
     Info(info::Info),
+    Config(config::Config),
     Check(check::Check),
 }
 
 impl Verb {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Pull(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
@@ -75,6 +77,7 @@ impl Verb {
             Self::Umount(verb) => verb.run(context),
             Self::Run(verb) => verb.run(context),
             Self::Info(verb) => verb.run(context),
+            Self::Config(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),
         }
     }

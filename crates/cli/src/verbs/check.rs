@@ -9,7 +9,7 @@ use lapstrake_engine::{
 };
 use serde_json::json;
 
-use crate::context::{Context, client, runtime};
+use crate::context::{Context, runtime};
 use crate::failure::Result;
 use crate::network::Network;
 use crate::progress::Progress;
@@ -45,7 +45,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let progress = Progress::new(context);
         let tell = |event| progress.tell(&event);
         let report = self.look(context, &tell)?;
@@ -64,11 +64,7 @@ impl Check {
     }
 
     /// A store that can't be opened can still be checked.
-    fn look(
-        &self,
-        context: &Context<'_>,
-        tell: &(dyn Fn(CheckEvent) + Sync),
-    ) -> Result<CheckReport> {
+    fn look(&self, context: &Context, tell: &(dyn Fn(CheckEvent) + Sync)) -> Result<CheckReport> {
         let around = &context.around;
         let pace = |default: Option<u64>| {
             self.rate
@@ -89,7 +85,7 @@ impl Check {
         }
         let runtime = runtime()?;
         let fetcher = Fetcher {
-            client: client(&self.network)?,
+            client: context.client(&self.network)?,
             runtime: runtime.handle().clone(),
             limits: Limits::DEFAULT,
         };
@@ -115,7 +111,7 @@ impl Check {
     }
 }
 
-fn lines(report: &CheckReport, context: &Context<'_>) {
+fn lines(report: &CheckReport, context: &Context) {
     for finding in &report.findings {
         render::line(&format!("{}: {finding}", kind(finding)));
     }

@@ -30,7 +30,7 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let options = CommitOptions {
             changes: self.change.clone(),

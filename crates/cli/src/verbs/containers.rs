@@ -13,7 +13,7 @@ use crate::render;
 pub(crate) struct Containers {}
 
 impl Containers {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let layers = context.read()?.writables()?;
         if !context.json {
             render::writables(&layers);

@@ -22,7 +22,7 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         engine.create(&self.image, &self.name, limit(&self.storage_opt)?)?;
         if context.json {

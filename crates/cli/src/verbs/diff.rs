@@ -17,7 +17,7 @@ pub(crate) struct Diff {
 }
 
 impl Diff {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         for change in context.read()?.changes(&self.name)?.list {
             let kind = match change.kind {
                 ChangeKind::Modified => "C",

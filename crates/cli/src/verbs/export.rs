@@ -34,7 +34,7 @@ enum Compress {
 }
 
 impl Export {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let target = output::target(self.output.as_deref())?;
         let compression = match self.compress {
             None => Compression::None,

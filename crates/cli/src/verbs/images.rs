@@ -13,7 +13,7 @@ use crate::render;
 pub(crate) struct Images {}
 
 impl Images {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let images = context.read()?.images()?;
         if !context.json {
             render::images(&images);

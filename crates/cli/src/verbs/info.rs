@@ -14,7 +14,7 @@ use crate::render;
 pub(crate) struct Info {}
 
 impl Info {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         // What can be known of a store is asked before there is one, too.
         let engine = if context.around.root.join("state").exists() {
             context.read()?

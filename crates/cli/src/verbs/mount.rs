@@ -27,7 +27,7 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let access = match &self.writable {
             None => Access::ReadOnly,
@@ -64,7 +64,7 @@ pub(crate) struct Umount {
 
 impl Umount {
     /// It changes the run directory, which has a lock of its own, and not the store.
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.read()?;
         engine.unmount(&std::path::absolute(&self.mountpoint)?)?;
         Ok(ExitCode::SUCCESS)

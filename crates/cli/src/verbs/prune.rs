@@ -27,7 +27,7 @@ pub(crate) struct Prune {
 }
 
 impl Prune {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let now = SystemTime::now();
         let doing = if self.dry_run {

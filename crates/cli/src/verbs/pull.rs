@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lapstrake_engine::{Engine, Limits, Platform, PullOptions, Reference};
 use serde_json::json;
 
-use crate::context::{Context, client, runtime};
+use crate::context::{Context, runtime};
 use crate::failure::{Failure, Result};
 use crate::interrupt::unless_interrupted;
 use crate::network::Network;
@@ -23,7 +23,7 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         pull(
             context,
             &context.own_patiently()?,
@@ -42,9 +42,9 @@ pub(crate) struct Pulling {
     platform: Option<Platform>,
     #[command(flatten)]
     network: Network,
-    /// Layers to fetch at a time.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
-    parallel: u16,
+    /// Layers to fetch at a time (default: 3).
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: Option<u16>,
 }
 
 /// What is left of a pull that was interrupted.
@@ -52,15 +52,15 @@ const WHAT_IS_KEPT: &str = "what was fetched is kept until the next prune, and a
 
 /// Pulls an image, showing how it goes.
 pub(crate) fn pull(
-    context: &Context<'_>,
+    context: &Context,
     engine: &Engine,
     reference: &Reference,
     how: &Pulling,
 ) -> Result<()> {
-    let client = client(&how.network)?;
+    let client = context.client(&how.network)?;
     let options = PullOptions {
         platform: how.platform.clone().unwrap_or_else(Platform::host),
-        parallel: usize::from(how.parallel),
+        parallel: context.parallel(how.parallel),
         limits: Limits::DEFAULT,
     };
     let progress = Arc::new(Progress::new(context));

@@ -17,7 +17,7 @@ pub(crate) struct Resize {
 }
 
 impl Resize {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         engine.resize_writable(&self.name, limit(&self.storage_opt)?)?;
         Ok(ExitCode::SUCCESS)

@@ -21,7 +21,7 @@ pub(crate) struct Rm {
 }
 
 impl Rm {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let mut failed = None;
         for name in &self.names {
@@ -54,7 +54,7 @@ pub(crate) struct FreeRemoved {}
 
 impl FreeRemoved {
     /// Whoever owns the store has other things to do, so the store is not opened.
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         lapstrake_engine::free_removed(&context.around.root, &context.around.run)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -22,7 +22,7 @@ pub(crate) struct Rmi {
 }
 
 impl Rmi {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let if_used = if self.force {
             IfUsed::TakeNames

@@ -36,7 +36,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let limit = limit(&self.storage_opt)?;
         if !engine.has_image(&self.image)? {

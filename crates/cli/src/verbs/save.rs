@@ -36,7 +36,7 @@ enum Format {
 }
 
 impl Save {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let what = match (self.format, &self.output) {
             (Format::Archive, output) => SaveAs::Archive(output::target(output.as_deref())?),
             (Format::OciDir, Some(path)) if path.as_os_str() != "-" => SaveAs::Directory(path),
@@ -56,7 +56,7 @@ impl Save {
     }
 }
 
-fn tell(saved: &Saved, is_stream: bool, context: &Context<'_>) {
+fn tell(saved: &Saved, is_stream: bool, context: &Context) {
     // There, the archive is the result.
     if context.json && !is_stream {
         for image in &saved.images {

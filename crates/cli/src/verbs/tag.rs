@@ -20,7 +20,7 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let tagged = context.own()?.tag(&self.source, &self.target)?;
         if context.json {
             let before = tagged.instead_of.as_ref();

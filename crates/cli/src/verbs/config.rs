@@ -1,0 +1,99 @@
+//! `lapstrake config`.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::Result;
+use crate::render;
+use crate::settings::{Origin, Setting};
+
+/// Check the settings, and show what each is and where it comes from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Config {}
+
+/// A setting's name, value and origin.
+type Row = (&'static str, Value, Origin);
+
+impl Config {
+    /// Looks at no store.
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
+        let settings = &context.settings;
+        let mirrors = |mirrors: &Vec<crate::network::MirrorOf>| {
+            let all = mirrors.iter().map(|of| {
+                let (host, prefix) = (&of.mirror.host, &of.mirror.prefix);
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                format!("{}={host}{slash}{prefix}", of.registry)
+            });
+            json!(all.collect::<Vec<_>>())
+        };
+        let path = |path: &Option<std::path::PathBuf>| json!(path);
+        let rows = [
+            row("root", &settings.root, |path| json!(path)),
+            row("run-dir", &settings.run_dir, |_| json!(context.around.run)),
+            row("storage-driver", &settings.storage_driver, |name| {
+                json!(name)
+            }),
+            row("storage-opts", &settings.storage_opts, |options| {
+                json!(options)
+            }),
+            row("mirrors", &settings.mirrors, mirrors),
+            row("plain-http", &settings.plain_http, |hosts| json!(hosts)),
+            row("certs-dir", &settings.certs_dir, path),
+            row("authfile", &settings.authfile, path),
+            row("parallel", &settings.parallel, |number| json!(number)),
+            row("wait", &settings.wait, |wait| {
+                json!(wait.map(|wait: Duration| wait.as_secs()))
+            }),
+        ];
+        // Docker's file is checked too, and that no option contradicts another.
+        context.storage()?;
+        let dockers = settings.dockers.as_ref().map(|(path, _)| path);
+        show(
+            context,
+            &rows,
+            dockers.filter(|path| path.exists()).map(|path| &**path),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn row<T>(name: &'static str, from: &Setting<T>, value: impl FnOnce(&T) -> Value) -> Row {
+    (name, value(&from.value), from.origin)
+}
+
+fn show(context: &Context, rows: &[Row], dockers: Option<&Path>) {
+    let file = context.settings.file.as_deref();
+    for (key, value, origin) in rows {
+        let origin = match origin {
+            Origin::CommandLine => "command line".to_owned(),
+            Origin::Environment(name) => format!("environment ({name})"),
+            Origin::File => file.map_or("file".to_owned(), |path| path.display().to_string()),
+            Origin::Default => "default".to_owned(),
+        };
+        if context.json {
+            render::json(&json!({ "key": key, "value": value, "from": origin }));
+            continue;
+        }
+        let value = match value {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(texts) if texts.is_empty() => "-".to_owned(),
+            Value::Array(texts) => {
+                let texts = texts.iter().filter_map(Value::as_str);
+                texts.collect::<Vec<_>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        render::line(&format!("{key:14}  {value}  ({origin})"));
+    }
+    if let Some(path) = dockers {
+        context.say(&format!(
+            "storage-driver and storage-opts are read from {} too",
+            path.display()
+        ));
+    }
+}
