@@ -62,11 +62,11 @@ fn tell(saved: &Saved, is_stream: bool, context: &Context) {
         for image in &saved.images {
             let names = image.names.iter().map(ToString::to_string);
             render::json(&json!({
-                "id": image.id, "names": names.collect::<Vec<_>>(), "manifest": image.manifest,
+                "event": "image", "id": image.id, "names": names.collect::<Vec<_>>(), "manifest": image.manifest,
                 "same_manifest": image.same_manifest,
             }));
         }
-        render::json(&json!({"layers": saved.layers, "bytes": saved.bytes}));
+        render::json(&json!({"event": "saved", "layers": saved.layers, "bytes": saved.bytes}));
         return;
     }
     let count = |count: usize, one: &str| match count {

@@ -98,6 +98,7 @@ fn privileged_scenario_saved_images_are_read_by_skopeo_and_podman() {
     let lines: Vec<Value> = said
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &Value| line["event"] == "image" || line["event"] == "saved")
         .collect();
     assert_eq!(lines[0]["id"], json!(app.0));
     assert_eq!(lines[0]["same_manifest"], json!(false));
