@@ -13,6 +13,7 @@
 
 pub mod archive;
 pub mod check;
+pub mod encode;
 mod error;
 mod event;
 mod fetch;
