@@ -27,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod changes;
 pub mod error;
 pub mod limits;
