@@ -55,6 +55,14 @@ impl Store {
         }
     }
 
+    /// Waits until a layer that has no name yet is on disk, so that publishing it need not.
+    ///
+    /// # Errors
+    /// If a sync fails.
+    pub fn sync_staged(&self, staged: &StagedLayer) -> Result<()> {
+        self.content.sync_staged(staged.path())
+    }
+
     fn replace_untrusted(&self, staged: &Path, id: &DiffId) -> Result<Published> {
         let mut state = self.state();
         let record = state.layer(id)?;

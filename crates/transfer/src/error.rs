@@ -104,6 +104,12 @@ pub enum Error {
     /// What is to be read stops giving.
     #[error("cannot read the input: {0}")]
     Input(std::io::Error),
+    /// An archive of images that is no whole tar.
+    #[error("the archive: {0}")]
+    Archived(lapstrake_tree::error::Error),
+    /// An archive whose images can't be loaded.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::Problem),
     /// The pull was given up.
     #[error("the pull was cancelled")]
     Cancelled,
@@ -184,6 +190,8 @@ impl Error {
             Self::Image(_) | Self::Decode(_) | Self::Tar { .. } | Self::Index { .. } => {
                 Class::Invalid
             }
+            Self::Archive(problem) if problem.is_damage() => Class::DataLoss,
+            Self::Archive(_) | Self::Archived(_) => Class::Invalid,
             Self::Input(error) => match error.kind() {
                 std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {
                     Class::Invalid

@@ -27,7 +27,7 @@ use std::sync::mpsc;
 
 pub(crate) use local::make;
 pub(crate) use split::{Split, Staged};
-pub(crate) use stream::receive_tar;
+pub(crate) use stream::{Received, receive_blob, receive_tar};
 
 use partial::{Base, Keeper, Place};
 use split::{Sink, Splitting};

@@ -32,6 +32,6 @@ pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error};
 pub use event::Event;
 pub use limits::Limits;
-pub use own::{OwnLayer, add_image, add_layer, add_tar};
+pub use own::{OwnLayer, add_image, add_layer, add_tar, unnamed};
 pub use pull::{PullOptions, Pulled, pull, stopped};
 pub use source::RegistrySource;

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::time::SystemTime;
 
-use lapstrake_oci::{DiffId, Digest};
+use lapstrake_oci::{DiffId, Digest, Reference, Repo};
 use lapstrake_store::{
     Commit, Durability, ImageRecord, LayerRecord, LayerState, Lease, Lineage, Object, Store,
 };
@@ -16,6 +16,9 @@ use crate::layer::{self, Split};
 use crate::lease::TERM;
 use crate::limits::Limits;
 use crate::unpack::Unpacked;
+
+/// Where images are that have no name. There is no such registry.
+const UNNAMED: &str = "localhost/unnamed";
 
 /// A layer that was made here, and what keeps it until an image does.
 #[derive(Debug)]
@@ -49,6 +52,12 @@ pub fn add_tar(store: &Store, input: impl Read, limits: Limits) -> Result<OwnLay
     let mut tar = Unpacked::new(input).map_err(Error::Input)?;
     let received = layer::receive_tar(store, &mut tar, limits)?;
     publish(store, received.into_split())
+}
+
+/// What an image is called that has no name.
+pub fn unnamed(manifest: Digest) -> Reference {
+    let repo: Repo = UNNAMED.parse().expect("it is a repository's name");
+    Reference::pinned(repo, manifest)
 }
 
 fn publish(store: &Store, made: Split) -> Result<OwnLayer> {

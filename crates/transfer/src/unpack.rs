@@ -15,7 +15,7 @@ const XZ_KIB: u32 = 68 << 10;
 /// Bytes of input at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
 /// As many first bytes as the longest mark has.
-pub(crate) const MARK_BYTES: usize = 6;
+const MARK_BYTES: usize = 6;
 
 /// How something is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +48,17 @@ pub(crate) fn peek<R: Read>(mut input: R, count: usize) -> io::Result<(Vec<u8>, 
     Ok((start, whole))
 }
 
-/// A stream, decompressed.
-pub(crate) enum Unpacked<R: Read> {
+/// A stream, decompressed. Once it failed it says the same for ever.
+pub(crate) struct Unpacked<R: Read> {
+    reader: Reader<R>,
+    failed: Option<(io::ErrorKind, String)>,
+}
+
+enum Reader<R: Read> {
     Plain(Whole<R>),
     Blob(Box<Decoded<Whole<R>>>),
-    Bzip2(Fused<MultiBzDecoder<BufReader<Whole<R>>>>),
-    Xz(Box<Fused<XzReader<BufReader<Whole<R>>>>>),
+    Bzip2(MultiBzDecoder<BufReader<Whole<R>>>),
+    Xz(Box<XzReader<BufReader<Whole<R>>>>),
 }
 
 impl<R: Read> Unpacked<R> {
@@ -61,26 +66,39 @@ impl<R: Read> Unpacked<R> {
     pub(crate) fn new(input: R) -> io::Result<Self> {
         let (start, input) = peek(input, MARK_BYTES)?;
         let buffered = |input| BufReader::with_capacity(BUFFER_BYTES, input);
-        Ok(match Packing::detect(&start) {
-            Packing::Blob(Compression::None) => Self::Plain(input),
-            Packing::Blob(compression) => Self::Blob(Box::new(Decoded::new(compression, input)?)),
-            Packing::Bzip2 => Self::Bzip2(Fused::new(MultiBzDecoder::new(buffered(input)))),
+        let reader = match Packing::detect(&start) {
+            Packing::Blob(Compression::None) => Reader::Plain(input),
+            Packing::Blob(compression) => Reader::Blob(Box::new(Decoded::new(compression, input)?)),
+            Packing::Bzip2 => Reader::Bzip2(MultiBzDecoder::new(buffered(input))),
             Packing::Xz => {
                 let reader = XzReader::new_mem_limit(buffered(input), true, XZ_KIB);
-                Self::Xz(Box::new(Fused::new(reader)))
+                Reader::Xz(Box::new(reader))
             }
+        };
+        Ok(Self {
+            reader,
+            failed: None,
         })
     }
 }
 
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(input) => input.read(out),
-            Self::Blob(decoded) => decoded.read(out),
-            Self::Bzip2(reader) => reader.read(out).map_err(|error| said("bzip2", error)),
-            Self::Xz(reader) => reader.read(out).map_err(|error| said("xz", error)),
+        if let Some((kind, words)) = &self.failed {
+            return Err(io::Error::new(*kind, words.clone()));
         }
+        let read = match &mut self.reader {
+            Reader::Plain(input) => input.read(out),
+            Reader::Blob(decoded) => decoded.read(out),
+            Reader::Bzip2(reader) => reader.read(out).map_err(|error| said("bzip2", error)),
+            Reader::Xz(reader) => reader.read(out).map_err(|error| said("xz", error)),
+        };
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            self.failed = Some((error.kind(), error.to_string()));
+        }
+        read
     }
 }
 
@@ -104,34 +122,8 @@ fn said(format: &str, error: io::Error) -> io::Error {
     }
 }
 
-/// A reader that is not asked again once it failed.
-pub(crate) struct Fused<R> {
-    reader: R,
-    failed: bool,
-}
-
-impl<R> Fused<R> {
-    fn new(reader: R) -> Self {
-        Self {
-            reader,
-            failed: false,
-        }
-    }
-}
-
-impl<R: Read> Read for Fused<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.failed {
-            return Err(io::Error::other("an earlier read failed"));
-        }
-        let read = self.reader.read(out);
-        self.failed = matches!(&read, Err(error) if error.kind() != io::ErrorKind::Interrupted);
-        read
-    }
-}
-
 /// gzip and zstd, by the decoder of layers: several members or frames, checksums checked.
-pub(crate) struct Decoded<R> {
+struct Decoded<R> {
     input: R,
     /// None once all was read.
     decoder: Option<Decoder>,

@@ -278,6 +278,24 @@ impl State {
         })
     }
 
+    /// The layer that a blob of this length was found to be.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn layer_of_blob(&self, blob: &Digest, len: u64) -> Result<Option<DiffId>> {
+        self.db
+            .query_row(
+                "SELECT diff_id FROM source WHERE blob = ?1 AND blob_len = ?2 LIMIT 1",
+                params![blob.to_string(), sql(len)],
+                |row| parsed(row, 0).map(DiffId),
+            )
+            .optional()
+            .map_err(|source| Error::Database {
+                action: "look up a blob",
+                source,
+            })
+    }
+
     /// From where a layer can be made again.
     ///
     /// # Errors

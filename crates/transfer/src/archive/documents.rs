@@ -3,25 +3,32 @@
 use std::collections::BTreeMap;
 
 use lapstrake_oci::{
-    Algorithm, Config, Descriptor, Digest, Image, Index, Manifest, Reference, media_type,
+    Algorithm, Config, Descriptor, Digest, Image, Index, Manifest, Parsed, Reference, media_type,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::plan::ToSave;
 
 /// What containerd, and with it Docker, calls an image of a layout.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// What OCI calls one.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An image as `manifest.json` has it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DockerImage {
     pub(super) config: String,
     /// Docker writes `null` if there are none.
+    #[serde(default)]
     pub(super) repo_tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(super) layers: Vec<String>,
+}
+
+/// An image without layers has `null` there.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// A manifest for an image in an archive, whose layers are not compressed.
@@ -39,7 +46,8 @@ pub(super) fn manifest(one: &ToSave) -> ArchiveManifest {
         let bytes = own.raw().to_vec();
         (true, own.media_type(), one.manifest.clone(), bytes)
     } else {
-        let made = made(&one.image, &one.tar_lens);
+        let config = &one.image.manifest().config.digest;
+        let made = made(config, one.image.config(), &one.tar_lens);
         let bytes = serde_json::to_vec(&made).expect("a manifest is JSON");
         let digest = Algorithm::Sha256.digest(&bytes);
         (false, media_type::OCI_MANIFEST, digest, bytes)
@@ -59,17 +67,15 @@ fn is_of_tars(image: &Image) -> bool {
         .all(|layer| layer.blob.digest == layer.diff_id.0)
 }
 
-fn made(image: &Image, tar_lens: &[u64]) -> Manifest {
-    let config = image.config();
-    let raw = config.raw();
-    let config_digest = image.manifest().config.digest.clone();
+/// A manifest for layers that are not compressed. The same image gives the same manifest, to the byte.
+pub(super) fn made(digest: &Digest, config: &Parsed<Config>, tar_lens: &[u64]) -> Manifest {
     let layers = config.rootfs.diff_ids.iter().zip(tar_lens);
     let layers = layers.map(|(id, len)| Descriptor::new(media_type::OCI_LAYER, id.0.clone(), *len));
     Manifest {
         schema_version: 2,
         media_type: Some(media_type::OCI_MANIFEST.to_owned()),
         artifact_type: None,
-        config: Descriptor::new(media_type::OCI_CONFIG, config_digest, raw.len() as u64),
+        config: Descriptor::new(media_type::OCI_CONFIG, digest.clone(), config.size()),
         layers: layers.collect(),
         subject: None,
         annotations: BTreeMap::new(),

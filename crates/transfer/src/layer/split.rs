@@ -187,6 +187,11 @@ impl Split {
         DiffId(self.digest.clone())
     }
 
+    /// How long that is.
+    pub(super) fn tar_len(&self) -> u64 {
+        self.layer.tar_len
+    }
+
     /// Publishes a layer that only we have, under whatever its tar hashes to. It is on disk then.
     pub(crate) fn publish_own(self, store: &Store) -> Result<LayerRecord> {
         let blob = self.own_blob();
@@ -217,6 +222,11 @@ impl Staged {
     /// Its files, until it is published or dropped.
     pub(crate) fn files(&self) -> LayerFiles {
         self.staged.files()
+    }
+
+    /// Waits until its files are on disk, so that publishing it need not wait.
+    pub(crate) fn sync(&self, store: &Store) -> Result<()> {
+        Ok(store.sync_staged(&self.staged)?)
     }
 
     /// Gives the layer its name and writes its index; returns its record, not yet in the state

@@ -1,8 +1,6 @@
 //! A layer from a stream of which nobody said what it should be: a tar or a compressed blob, in an
 //! archive or alone. What it turns out to be is its name; whoever expects another one compares.
 
-#![expect(dead_code, reason = "blobs are read so by `load`, which is to come")]
-
 use std::io::Read;
 
 use lapstrake_fill::spans::Blob;
@@ -92,6 +90,11 @@ impl Received {
     /// What its tar hashes to.
     pub(crate) fn id(&self) -> DiffId {
         self.split.id()
+    }
+
+    /// How long that is.
+    pub(crate) fn tar_len(&self) -> u64 {
+        self.split.tar_len()
     }
 
     /// The blob that came; of a tar, the tar.
