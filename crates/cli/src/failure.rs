@@ -30,6 +30,23 @@ pub(crate) enum Failure {
     /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] crate::settings::Error),
+    /// Nothing to read.
+    #[error("standard input is a terminal: give a file, or send an archive (< FILE, PROGRAM |)")]
+    NoInput,
+    /// A file that can't be read.
+    #[error("cannot open {}: {source}", path.display())]
+    Input {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A directory where a file should be.
+    #[error("{} is a directory: give a tar of it (tar -C DIRECTORY -c . | lapstrake import -)", .0.display())]
+    Directory(std::path::PathBuf),
+    /// A file that is somewhere else.
+    #[error("{0} is not fetched: send it (curl -fsSL {0} | lapstrake import -)")]
+    Url(String),
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
@@ -66,11 +83,19 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Surroundings(_) | Self::Output(_) => 1,
+            Self::Input { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => 3,
+                std::io::ErrorKind::PermissionDenied => 4,
+                _ => 1,
+            },
             Self::NoTime(_)
             | Self::SeveralTimes
             | Self::Terminal
             | Self::NoDirectory
             | Self::Settings(_)
+            | Self::NoInput
+            | Self::Directory(_)
+            | Self::Url(_)
             | Self::Storage(_) => 2,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,

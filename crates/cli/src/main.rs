@@ -5,6 +5,7 @@
 mod arguments;
 mod context;
 mod failure;
+mod input;
 mod interrupt;
 mod network;
 mod output;

@@ -12,7 +12,9 @@ mod diff;
 mod export;
 mod filter;
 mod images;
+mod import;
 mod info;
+mod load;
 mod mount;
 mod prune;
 mod pull;
@@ -36,6 +38,8 @@ pub(crate) enum Verb {
     Pull(pull::Pull),
     Images(images::Images),
     Save(save::Save),
+    Load(load::Load),
+    Import(import::Import),
     Tag(tag::Tag),
     Rmi(rmi::Rmi),
     Prune(prune::Prune),
@@ -62,6 +66,8 @@ impl Verb {
             Self::Pull(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
             Self::Save(verb) => verb.run(context),
+            Self::Load(verb) => verb.run(context),
+            Self::Import(verb) => verb.run(context),
             Self::Tag(verb) => verb.run(context),
             Self::Rmi(verb) => verb.run(context),
             Self::Prune(verb) => verb.run(context),

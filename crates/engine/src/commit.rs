@@ -4,8 +4,8 @@
 //! writable layer may be in use meanwhile; what changes under the reader's hands makes an error, or a
 //! layer with some of it. Whoever wants one moment stops or pauses the container.
 
-mod change;
-mod document;
+pub(crate) mod change;
+pub(crate) mod document;
 mod words;
 
 use std::time::SystemTime;

@@ -11,6 +11,7 @@ mod commit;
 mod error;
 mod export;
 mod image;
+mod load;
 mod names;
 mod output;
 mod prune;
@@ -31,6 +32,7 @@ pub use commit::{CommitOptions, Committed};
 pub use error::{Class, Error};
 pub use export::{Exported, RootOf};
 pub use image::ImageSummary;
+pub use load::{ImportOptions, Imported};
 pub use names::ImageName;
 pub use output::{Target, reader_went};
 pub use prune::{Doing, Label, Prune, Which};
@@ -54,7 +56,9 @@ pub use lapstrake_registry_client::{
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Report as RoomReport, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
 pub use lapstrake_store::{Error as StoreError, Patience};
-pub use lapstrake_transfer::archive::{Planned, SaveEvent};
+pub use lapstrake_transfer::archive::{
+    LoadEvent, LoadFrom, Loaded, LoadedImage, Planned, SaveEvent,
+};
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
 pub use lapstrake_transfer::repair::{Fetcher, Mended};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};

@@ -21,6 +21,9 @@ pub struct Config {
     /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
+    /// A remark, as Docker's commit and import leave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// What it runs on.
     #[serde(flatten)]
     pub platform: Platform,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapstrake_engine::{CheckEvent, Event as Pull, SaveEvent};
+use lapstrake_engine::{CheckEvent, Event as Pull, LoadEvent, SaveEvent};
 use lapstrake_oci::Digest;
 use serde_json::{Value, json};
 
@@ -104,6 +104,34 @@ impl Event for CheckEvent {
             Self::Started { bytes } => screen.start("checking", *bytes, 0),
             Self::Read { bytes } => screen.more("checking", *bytes),
             Self::Layer { .. } => {}
+        }
+    }
+}
+
+impl Event for LoadEvent {
+    fn object(&self, _after: Duration) -> Option<Value> {
+        match self {
+            Self::Begins { bytes } => Some(json!({ "event": "started", "bytes": bytes })),
+            Self::Started { path, bytes } => {
+                Some(json!({ "event": "reading", "path": path, "bytes": bytes }))
+            }
+            Self::Exists { id } => Some(json!({ "event": "exists", "layer": id })),
+            Self::Layer { id, tar_bytes } => {
+                Some(json!({ "event": "layer", "layer": id, "tar_bytes": tar_bytes }))
+            }
+            Self::Read { .. } => None,
+        }
+    }
+
+    fn show(&self, screen: &Screen) {
+        match self {
+            Self::Begins { bytes } => screen.start("loading", *bytes, 0),
+            Self::Read { bytes } => screen.more("loading", *bytes),
+            Self::Exists { id } => screen.line(&format!("{}: already here", short(&id.0))),
+            Self::Layer { id, tar_bytes } => {
+                screen.line(&format!("{}: {} of tar", short(&id.0), size(*tar_bytes)));
+            }
+            Self::Started { .. } => {}
         }
     }
 }

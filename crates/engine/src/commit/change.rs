@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const KNOWN: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME, WORKDIR";
 
 /// Applies instructions in order.
-pub(super) fn apply(config: &mut Execution, instructions: &[String]) -> Result<()> {
+pub(crate) fn apply(config: &mut Execution, instructions: &[String]) -> Result<()> {
     // An entrypoint takes the command of the image away, unless one is given before it.
     let mut command_given = false;
     let lines = instructions.iter().flat_map(|text| text.lines());

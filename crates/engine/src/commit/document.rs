@@ -8,15 +8,15 @@ use crate::error::Result;
 
 /// The documents, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Documents {
-    pub(super) config: (Digest, Vec<u8>),
-    pub(super) manifest: (Digest, Vec<u8>),
+pub(crate) struct Documents {
+    pub(crate) config: (Digest, Vec<u8>),
+    pub(crate) manifest: (Digest, Vec<u8>),
     /// The image's layers.
-    pub(super) diff_ids: Vec<DiffId>,
+    pub(crate) diff_ids: Vec<DiffId>,
 }
 
 /// Puts a layer on an image; with none, only its config changes. `created` is RFC 3339.
-pub(super) fn build(
+pub(crate) fn build(
     manifest: &Manifest,
     config: &Config,
     layer: Option<&LayerRecord>,
@@ -27,6 +27,7 @@ pub(super) fn build(
     change::apply(&mut config.config, &options.changes)?;
     config.created = Some(created.to_owned());
     config.author.clone_from(&options.author);
+    config.comment.clone_from(&options.message);
     config.history.push(History {
         created: Some(created.to_owned()),
         created_by: None,

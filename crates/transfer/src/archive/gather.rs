@@ -67,7 +67,14 @@ pub(super) fn gather(
             finish,
         };
         let done = read(&mut gatherer);
-        let Gatherer { facts, claims, .. } = gatherer;
+        let Gatherer {
+            facts,
+            claims,
+            finish,
+            ..
+        } = gatherer;
+        // The finisher ends when no more layers can come.
+        drop(finish);
         let finished = finisher
             .join()
             .map_err(|_panic| Error::Panicked("finish"))?;

@@ -44,6 +44,11 @@ pub struct LoadOptions {
 /// What happens while images are loaded, as it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadEvent {
+    /// So many bytes are to be read: for whoever knows that.
+    Begins {
+        /// In bytes.
+        bytes: u64,
+    },
     /// A file that looks like a layer comes.
     Started {
         /// Its path.
