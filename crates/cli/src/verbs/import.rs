@@ -32,7 +32,7 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         if let Some(url) = self.file.to_str()
             && (url.starts_with("http://") || url.starts_with("https://"))
         {

@@ -25,7 +25,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn run(&self, context: &Context<'_>) -> Result<ExitCode> {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let mut input = Input::open(self.input.as_deref())?;
         let engine = context.own_patiently()?;
         let progress = Progress::new(context);
@@ -41,7 +41,7 @@ impl Load {
     }
 }
 
-fn tell(loaded: &Loaded, context: &Context<'_>) {
+fn tell(loaded: &Loaded, context: &Context) {
     for note in &loaded.notes {
         context.say(note);
     }
