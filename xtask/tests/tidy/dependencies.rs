@@ -19,6 +19,7 @@ const LICENCES: &[&str] = &[
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
+    "bzip2-1.0.6",
 ];
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
