@@ -10,4 +10,5 @@ pub mod errors;
 pub mod range;
 pub mod retry_after;
 pub mod scope;
+pub mod tags;
 pub mod token;

@@ -3,6 +3,8 @@
 mod ahead;
 mod part;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lapstrake_oci::{Descriptor, Repo};
 
@@ -11,6 +13,32 @@ use crate::error::Error;
 use crate::options::Fetching;
 use ahead::Ahead;
 use part::{Part, Place};
+
+/// Is told why, before a registry is asked once more for what it did not send, or the next mirror.
+#[derive(Clone)]
+pub struct OnRetry(Arc<dyn Fn(&Error) + Send + Sync>);
+
+impl OnRetry {
+    /// Calls this.
+    pub fn new(tell: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// Nobody wants to know.
+    pub fn silent() -> Self {
+        Self::new(|_error| {})
+    }
+
+    pub(crate) fn tell(&self, error: &Error) {
+        (self.0)(error);
+    }
+}
+
+impl std::fmt::Debug for OnRetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnRetry").finish_non_exhaustive()
+    }
+}
 
 /// A blob being fetched: all bytes that its descriptor speaks of, from where it was begun, or an error.
 #[derive(Debug)]
@@ -30,9 +58,10 @@ impl BlobStream {
         repo: &Repo,
         blob: &Descriptor,
         from: u64,
+        on_retry: OnRetry,
     ) -> Result<Self, Error> {
         let fetching = client.net.options.fetching;
-        let place = Place::new(client, repo, blob)?;
+        let place = Place::new(client, repo, blob, on_retry)?;
         let left = blob.size.saturating_sub(from);
         if let Fetching::Parts { parts, part_bytes } = fetching
             && parts > 1

@@ -8,7 +8,7 @@ use lapstrake_oci::{Algorithm, Descriptor, Digest, Document, Reference, Repo, bo
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
-use crate::blob::BlobStream;
+use crate::blob::{BlobStream, OnRetry};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::http::{self, Asked};
@@ -144,7 +144,7 @@ impl Client {
     /// # Errors
     /// If the registry refuses.
     pub async fn blob(&self, repo: &Repo, blob: &Descriptor) -> Result<BlobStream, Error> {
-        BlobStream::open(self.clone(), repo, blob, 0).await
+        self.blob_after(repo, blob, 0).await
     }
 
     /// Starts to fetch a blob from a byte on.
@@ -157,7 +157,21 @@ impl Client {
         blob: &Descriptor,
         from: u64,
     ) -> Result<BlobStream, Error> {
-        BlobStream::open(self.clone(), repo, blob, from).await
+        self.blob_telling(repo, blob, from, OnRetry::silent()).await
+    }
+
+    /// As [`Self::blob_after`], and tells whenever something is asked for once more.
+    ///
+    /// # Errors
+    /// If the registry refuses.
+    pub async fn blob_telling(
+        &self,
+        repo: &Repo,
+        blob: &Descriptor,
+        from: u64,
+        on_retry: OnRetry,
+    ) -> Result<BlobStream, Error> {
+        BlobStream::open(self.clone(), repo, blob, from, on_retry).await
     }
 
     /// To be told when a blob's stream was not what its name says. A mirror may be to blame, so that none

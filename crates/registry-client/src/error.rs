@@ -133,6 +133,16 @@ pub enum Error {
         /// What is wrong with it.
         source: lapstrake_oci::Error,
     },
+    /// An answer that cannot be used.
+    #[error("{registry} answers with something that cannot be used for {what}: {reason}")]
+    Answer {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Credentials can't be had.
     #[error("cannot get the credentials for {registry}: {reason}")]
     Credentials {
@@ -198,6 +208,7 @@ impl Error {
             | Self::Config { .. }
             | Self::Source { .. }
             | Self::Document { .. }
+            | Self::Answer { .. }
             | Self::Setup(_) => Class::Invalid,
         }
     }

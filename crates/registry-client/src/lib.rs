@@ -30,8 +30,9 @@ mod options;
 mod push;
 mod request;
 mod retry;
+mod tags;
 
-pub use blob::BlobStream;
+pub use blob::{BlobStream, OnRetry};
 pub use certificates::Certificates;
 pub use client::{Client, Resolved};
 pub use credentials::{AuthFile, Credential, Credentials, Helper, HelperError};

@@ -33,22 +33,22 @@ impl Patience {
         }
     }
 
-    /// How long to wait before the next try, or the error if there is to be none.
-    pub(crate) fn after(&mut self, error: Error) -> Result<Duration, Error> {
+    /// How long to wait before the next try; `None` if there is to be none.
+    pub(crate) fn after(&mut self, error: &Error) -> Option<Duration> {
         self.failures += 1;
         self.since_failure = 0;
         if error.class() != Class::Unavailable || self.failures >= MAX_FAILURES {
-            return Err(error);
+            return None;
         }
         let pause = FIRST_PAUSE * (1 << (self.failures - 1));
-        let wanted = match &error {
+        let wanted = match error {
             Error::Status { retry_after, .. } => retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
         };
         if wanted > MAX_PAUSE {
-            return Err(error);
+            return None;
         }
-        Ok(pause.max(wanted))
+        Some(pause.max(wanted))
     }
 }
 
@@ -61,7 +61,10 @@ where
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) => tokio::time::sleep(patience.after(error)?).await,
+            Err(error) => match patience.after(&error) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            },
         }
     }
 }
@@ -82,9 +85,9 @@ mod tests {
         let mut patience = Patience::default();
         let mut pauses = Vec::new();
         for _failure in 0..8 {
-            match patience.after(unavailable()) {
-                Ok(pause) => pauses.push(pause.as_millis()),
-                Err(_told) => break,
+            match patience.after(&unavailable()) {
+                Some(pause) => pauses.push(pause.as_millis()),
+                None => break,
             }
             patience.received(between);
         }
@@ -116,9 +119,10 @@ mod tests {
             retry_after: Some(Duration::from_secs(seconds)),
         };
         let mut patience = Patience::default();
-        assert_eq!(patience.after(busy(0)).unwrap().as_millis(), 200);
-        assert_eq!(patience.after(busy(7)).unwrap().as_secs(), 7);
-        let error = patience.after(busy(61)).unwrap_err().to_string();
+        assert_eq!(patience.after(&busy(0)).unwrap().as_millis(), 200);
+        assert_eq!(patience.after(&busy(7)).unwrap().as_secs(), 7);
+        assert_eq!(patience.after(&busy(61)), None);
+        let error = busy(61).to_string();
         assert!(error.ends_with("asked again in 61 s"), "{error}");
     }
 
@@ -129,6 +133,6 @@ mod tests {
             what: "w".to_owned(),
             reason: "in a circle".to_owned(),
         };
-        assert!(Patience::default().after(error).is_err());
+        assert_eq!(Patience::default().after(&error), None);
     }
 }

@@ -88,6 +88,8 @@ struct State {
     mountable: Vec<String>,
     delay: Duration,
     pace: Option<u64>,
+    /// The most tags in a page of their list.
+    page: Option<usize>,
     requests: Vec<Request>,
     /// To be shut down at the end, so that no thread waits for a client that stays.
     connections: Vec<TcpStream>,
@@ -171,6 +173,11 @@ impl Registry {
     /// Tells that pieces of an upload have at least so many bytes.
     pub fn least_piece(&self, bytes: usize) {
         self.shared.state().uploads.least_piece = Some(bytes);
+    }
+
+    /// Lists at most so many tags at once.
+    pub fn page_tags(&self, most: usize) {
+        self.shared.state().page = Some(most);
     }
 
     /// Lets blobs be mounted from a path.

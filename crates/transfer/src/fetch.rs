@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use lapstrake_bridge::{PipeWriter, blocking, pipe, worker};
 use lapstrake_oci::{Descriptor, DiffId, Image, Repo};
-use lapstrake_registry_client::{Client, Error as ClientError};
+use lapstrake_registry_client::{Client, Error as ClientError, OnRetry};
 use lapstrake_store::{Durability, LayerRecord, LayerState, Source, Store};
 use tokio::task::JoinSet;
 
@@ -229,8 +229,22 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
             Ok::<_, Error>(record)
         })
         .map_err(Error::NoThread)?;
+        let on_retry = {
+            let (tell, blob) = (Arc::clone(&self.tell), blob.digest.clone());
+            OnRetry::new(move |error| {
+                tell(Event::Retrying {
+                    blob: blob.clone(),
+                    why: error.to_string(),
+                });
+            })
+        };
         let mut position = from;
-        let feed = feed(&self.client, &self.repo, blob, from, writer, |bytes| {
+        let rest = Rest {
+            blob,
+            from,
+            on_retry,
+        };
+        let feed = feed(&self.client, &self.repo, rest, writer, |bytes| {
             *received += bytes - position;
             position = bytes;
             flight.tell(bytes);
@@ -263,16 +277,28 @@ fn source(repo: &Repo, blob: &Descriptor) -> Source {
     }
 }
 
-/// Passes a blob from a registry on, from a byte on, and tells how much of it is here so far.
+/// What to fetch of a blob.
+pub(crate) struct Rest<'a> {
+    pub(crate) blob: &'a Descriptor,
+    /// The first byte.
+    pub(crate) from: u64,
+    pub(crate) on_retry: OnRetry,
+}
+
+/// Passes a blob from a registry on, and tells how much of it is here so far.
 pub(crate) async fn feed(
     client: &Client,
     repo: &Repo,
-    blob: &Descriptor,
-    from: u64,
+    rest: Rest<'_>,
     writer: PipeWriter<ClientError>,
     mut tell: impl FnMut(u64),
 ) {
-    let mut stream = match client.blob_after(repo, blob, from).await {
+    let Rest {
+        blob,
+        from,
+        on_retry,
+    } = rest;
+    let mut stream = match client.blob_telling(repo, blob, from, on_retry).await {
         Ok(stream) => stream,
         Err(error) => return writer.fail(error).await,
     };

@@ -6,6 +6,7 @@ use lapstrake_oci::{Descriptor, Digest, Repo};
 use reqwest::header::CONTENT_RANGE;
 use reqwest::{Method, Response, StatusCode};
 
+use super::OnRetry;
 use crate::client::{Client, puller};
 use crate::error::Error;
 use crate::http::{self, Asked};
@@ -21,10 +22,16 @@ pub(super) struct Place {
     digest: Digest,
     what: String,
     pub(super) size: u64,
+    on_retry: OnRetry,
 }
 
 impl Place {
-    pub(super) fn new(client: Client, repo: &Repo, blob: &Descriptor) -> Result<Self, Error> {
+    pub(super) fn new(
+        client: Client,
+        repo: &Repo,
+        blob: &Descriptor,
+        on_retry: OnRetry,
+    ) -> Result<Self, Error> {
         let endpoints = client
             .net
             .endpoints_of_blob(repo.registry(), &blob.digest)?;
@@ -37,6 +44,7 @@ impl Place {
             digest: blob.digest.clone(),
             what: format!("the blob {}", blob.digest),
             size: blob.size,
+            on_retry,
         })
     }
 }
@@ -200,10 +208,16 @@ impl Part {
         if self.at + 1 < self.place.peers.len() {
             let mirror = &self.place.peers[self.at].endpoint;
             self.place.client.net.failed(mirror, &error);
+            self.place.on_retry.tell(&error);
             self.at += 1;
             return Ok(());
         }
-        tokio::time::sleep(self.patience.after(error)?).await;
+        let pause = self.patience.after(&error);
+        let Some(pause) = pause else {
+            return Err(error);
+        };
+        self.place.on_retry.tell(&error);
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 }

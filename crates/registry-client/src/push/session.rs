@@ -118,7 +118,10 @@ impl<'a, S: Source> Session<'a, S> {
             }
             patience.received(place.has.saturating_sub(best));
             best = best.max(place.has);
-            tokio::time::sleep(patience.after(error)?).await;
+            let Some(pause) = patience.after(&error) else {
+                return Err(error);
+            };
+            tokio::time::sleep(pause).await;
             place = match self.find_out(&place).await? {
                 Some(place) => place,
                 None => match self.arrived().await? {

@@ -120,6 +120,15 @@ impl Content {
         Some((digest, bytes))
     }
 
+    /// The tags at a path, in order.
+    pub(super) fn tags(&self, path: &str) -> Vec<String> {
+        let names = self
+            .names
+            .keys()
+            .filter(|(at, name)| at == path && !name.contains(':'));
+        names.map(|(_, name)| name.clone()).collect()
+    }
+
     pub(super) fn manifest(&self, path: &str, name: &str) -> Option<(Digest, Stored)> {
         let digest = self.names.get(&(path.to_owned(), name.to_owned()))?;
         Some((digest.clone(), self.manifests.get(digest)?.clone()))

@@ -96,6 +96,7 @@ fn decide(request: &Incoming, shared: &Shared, fault: UploadFault) -> Answer {
     }
     match (request.method.as_str(), object) {
         ("GET" | "HEAD", ("blobs" | "manifests", _)) => serve(&mut state, request, path, object),
+        ("GET", ("tags", "list")) => list_tags(&state, request, path),
         ("PUT", ("manifests", name)) => put_manifest(&mut state, request, path, name),
         (_, ("uploads", name)) => {
             let path = path.strip_suffix("/blobs").unwrap_or(path);
@@ -106,6 +107,39 @@ fn decide(request: &Incoming, shared: &Shared, fault: UploadFault) -> Answer {
             }
         }
         _ => Answer::error(405, "UNSUPPORTED", "no such method"),
+    }
+}
+
+fn list_tags(state: &State, request: &Incoming, path: &str) -> Answer {
+    let query = request
+        .target
+        .split_once('?')
+        .map_or("", |(_, query)| query);
+    let value = |name: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs
+            .clone()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    };
+    let asked = value("n").and_then(|n| n.parse::<usize>().ok());
+    let most = asked
+        .unwrap_or(usize::MAX)
+        .min(state.page.unwrap_or(usize::MAX));
+    let tags = state.content.tags(path);
+    if tags.is_empty() {
+        return Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+    }
+    let last = value("last").unwrap_or_default();
+    let mut rest = tags.iter().filter(|tag| tag.as_str() > last);
+    let page: Vec<_> = rest.by_ref().take(most).collect();
+    let answer = Answer::json(serde_json::json!({ "name": path, "tags": page }).to_string());
+    match (page.last(), rest.next()) {
+        (Some(last), Some(_)) => {
+            let link = format!("</v2/{path}/tags/list?n={most}&last={last}>; rel=\"next\"");
+            answer.with("Link", link)
+        }
+        _ => answer,
     }
 }
 

@@ -2,12 +2,12 @@
 
 use lapstrake_bridge::pipe;
 use lapstrake_oci::{Compression, Descriptor, DiffId, Repo};
-use lapstrake_registry_client::Client;
+use lapstrake_registry_client::{Client, OnRetry};
 use lapstrake_store::{Source, Store};
 use tokio::runtime::Handle;
 
 use crate::error::Result;
-use crate::fetch::{PIPE_CHUNKS, feed};
+use crate::fetch::{PIPE_CHUNKS, Rest, feed};
 use crate::layer::{self, Staged, Wanted};
 use crate::limits::Limits;
 use crate::source::RegistrySource;
@@ -60,7 +60,12 @@ impl Fetcher {
         let (writer, reader) = pipe(PIPE_CHUNKS);
         let client = self.client.clone();
         let fetching = self.runtime.spawn(async move {
-            feed(&client, &repo, &blob, from, writer, |_bytes| {}).await;
+            let rest = Rest {
+                blob: &blob,
+                from,
+                on_retry: OnRetry::silent(),
+            };
+            feed(&client, &repo, rest, writer, |_bytes| {}).await;
         });
         let staged = begun.stage(&wanted, self.limits, reader);
         fetching.abort();
