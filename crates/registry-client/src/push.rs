@@ -19,7 +19,7 @@ use lapstrake_oci::{Algorithm, Digest, Reference, Repo};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode, Url};
 
-use crate::client::Client;
+use crate::client::{Client, puller};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::http::{self, Asked};
@@ -83,6 +83,23 @@ impl Client {
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a blob can be pulled from a repository: from the registry, or from a mirror of it.
+    ///
+    /// # Errors
+    /// If the registry doesn't say.
+    pub async fn offers_blob(&self, repo: &Repo, digest: &Digest) -> Result<bool, Error> {
+        for endpoint in self.net.endpoints_of_blob(repo.registry(), digest)? {
+            let peer = puller(endpoint, repo);
+            match self.has_blob(&peer, digest).await {
+                Ok(Some(_)) => return Ok(true),
+                Ok(None) => {}
+                Err(error) if peer.endpoint.is_mirror() => self.net.failed(&peer.endpoint, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a blob of one repository a blob of another one of the same registry; whether the registry

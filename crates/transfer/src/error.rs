@@ -76,6 +76,20 @@ pub enum Error {
         /// What was seen.
         why: String,
     },
+    /// Layers whose exact blobs can't be had, though a push was to keep their digests.
+    #[error("the digests can't be kept: {}", told(.0))]
+    OtherDigests(Vec<NotHad>),
+    /// A layer that can't be pushed, neither as it was nor compressed anew.
+    #[error("layer can't be pushed: {0}")]
+    NotHad(NotHad),
+    /// A blob that was made again is not what it was to be.
+    #[error("what was read as {want} has digest {got}")]
+    OtherBlob {
+        /// The name.
+        want: Digest,
+        /// What the bytes hash to.
+        got: Digest,
+    },
     /// What is written for others can't be written.
     #[error("cannot write the archive: {0}")]
     Output(std::io::Error),
@@ -125,6 +139,26 @@ pub enum Error {
     /// A defect in this program.
     #[error(transparent)]
     Worker(#[from] lapstrake_bridge::Panicked),
+}
+
+/// A blob that can't be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotHad {
+    /// The blob that the manifest names.
+    pub blob: Digest,
+    /// Why not: a reason for each way to have it.
+    pub why: Vec<String>,
+}
+
+impl std::fmt::Display for NotHad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.blob, self.why.join("; "))
+    }
+}
+
+fn told(layers: &[NotHad]) -> String {
+    let layers: Vec<_> = layers.iter().map(ToString::to_string).collect();
+    layers.join(", ")
 }
 
 /// What kind of answer an error is.
@@ -199,9 +233,11 @@ impl Error {
                 _ => Class::Internal,
             },
             Self::Changes(error) => error.into(),
-            Self::BlobMismatch { .. } | Self::Damaged { .. } | Self::NotSound { .. } => {
-                Class::DataLoss
-            }
+            Self::OtherDigests(_) | Self::NotHad(_) => Class::Invalid,
+            Self::OtherBlob { .. }
+            | Self::BlobMismatch { .. }
+            | Self::Damaged { .. }
+            | Self::NotSound { .. } => Class::DataLoss,
             Self::Cancelled | Self::Refill(_) => Class::Unavailable,
             Self::Unwritable { source, .. } | Self::Output(source)
                 if matches!(

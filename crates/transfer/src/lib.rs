@@ -24,14 +24,16 @@ mod lease;
 mod limits;
 mod own;
 mod pull;
+mod push;
 pub mod repair;
 mod source;
 mod unpack;
 
 pub use check::{check_layer, settle_layer};
-pub use error::{Class, Error};
+pub use error::{Class, Error, NotHad};
 pub use event::Event;
 pub use limits::Limits;
 pub use own::{OwnLayer, add_image, add_layer, add_tar, unnamed};
 pub use pull::{PullOptions, Pulled, pull, stopped};
+pub use push::{Digests, LayerWay, PushEvent, PushOptions, PushedImage, PushedLayer, ToPush, push};
 pub use source::RegistrySource;

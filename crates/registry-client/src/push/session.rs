@@ -4,7 +4,7 @@
 //! A registry's answers give the next `Location`, which may hold a state that only the next request may
 //! use. So the last one is kept, and nothing is made of its parts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -47,8 +47,9 @@ pub(super) struct Session<'a, S> {
     what: String,
     progress: Arc<Progress>,
     pushing: Pushing,
-    /// The source where a piece ended, with what was read of it but not sent.
-    open: Option<Reading>,
+    /// The source where a piece ended, with what was read of it but not sent. It can't be shared between
+    /// threads, which a push may be: nobody ever waits for this lock.
+    open: Mutex<Option<Reading>>,
 }
 
 /// A source being read in pieces.
@@ -77,8 +78,12 @@ impl<'a, S: Source> Session<'a, S> {
             what,
             progress: Progress::new(want.is_some()),
             pushing: client.net.options.pushing,
-            open: None,
+            open: Mutex::default(),
         }
+    }
+
+    fn opened_before(&mut self) -> &mut Option<Reading> {
+        self.open.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -110,7 +115,7 @@ impl<'a, S: Source> Session<'a, S> {
                 }
                 Err(error) => error,
             };
-            self.open = None;
+            self.opened_before().take();
             if let (Error::Status { status: 413, .. }, Pushing::Whole) = (&error, self.pushing) {
                 self.pushing = Pushing::Pieces(FALLBACK_PIECE);
                 place = self.begin().await?;
@@ -251,7 +256,7 @@ impl<'a, S: Source> Session<'a, S> {
 
     /// The next piece, from a byte on; shorter than wanted only at the end.
     async fn piece(&mut self, from: u64, bytes: u64) -> Result<Bytes, Error> {
-        let mut reading = match self.open.take() {
+        let mut reading = match self.opened_before().take() {
             Some(reading) if reading.at == from => reading,
             _ => Reading {
                 stream: self.opened(from).await?,
@@ -273,7 +278,7 @@ impl<'a, S: Source> Session<'a, S> {
             }
         }
         reading.at += piece.len() as u64;
-        self.open = Some(reading);
+        self.opened_before().replace(reading);
         Ok(piece.freeze())
     }
 

@@ -23,6 +23,12 @@ impl Ends {
         (count, count.checked_sub(1).map_or(0, |last| ends[last]))
     }
 
+    /// Where the last member that was made ends: the length of the blob, once all of it was read.
+    pub fn last(&self) -> u64 {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.last().copied().unwrap_or(0)
+    }
+
     /// Notes where a member ends. Another reader may have done so.
     fn note(&self, member: usize, end: u64) {
         let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);

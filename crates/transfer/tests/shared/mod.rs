@@ -39,6 +39,11 @@ fn content(seed: u32, length: usize) -> Vec<u8> {
 impl Scene {
     /// Three layers: one of several spans, one small, one without contents.
     pub fn pulled() -> Self {
+        Self::pulled_as(Layer::plain)
+    }
+
+    /// The same, with blobs made of the tars so.
+    pub fn pulled_as(blob: fn(Vec<u8>) -> Layer) -> Self {
         let tars = [
             Tar::default()
                 .file("big", 0o644, &content(1, 2_500_000))
@@ -51,7 +56,7 @@ impl Scene {
                 .finish(),
             Tar::default().directory("empty", 0o755).finish(),
         ];
-        let layers: Vec<_> = tars.into_iter().map(Layer::plain).collect();
+        let layers: Vec<_> = tars.into_iter().map(blob).collect();
         let registry = Registry::start(Access::Open);
         let image = registry.add_image("app", "1", &layers);
         let scene = Self {

@@ -1,0 +1,396 @@
+//! Pushes between registries in the test's process: what arrives, how, and what is said when it can't.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure is the test's"
+)]
+
+mod shared;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use lapstrake_oci::{
+    Algorithm, Compression, Config, Descriptor, Digest, Image, Manifest, Parsed, Reference, bounds,
+    media_type,
+};
+use lapstrake_store::{HostId, ImageRecord, Store};
+use lapstrake_testkit::registry::{Access, Fault, Layer, Registry, UploadFault};
+use lapstrake_testkit::tar::Tar;
+use lapstrake_transfer::encode::Encoding;
+use lapstrake_transfer::{
+    Digests, Error, LayerWay, Limits, PushEvent, PushOptions, PushedImage, ToPush, add_image,
+    add_tar, push,
+};
+
+use shared::Scene;
+
+/// An image that was pulled as gzip from one registry, and another registry.
+struct Two {
+    scene: Scene,
+    other: Registry,
+    events: Arc<Mutex<Vec<PushEvent>>>,
+}
+
+const KEEP: PushOptions = PushOptions {
+    digests: Digests::Keep,
+    encoding: Encoding::DOCKER,
+    parallel: 2,
+};
+const INSIST: PushOptions = PushOptions {
+    digests: Digests::Insist,
+    ..KEEP
+};
+
+fn gzip(tar: Vec<u8>) -> Layer {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&tar).unwrap();
+    Layer {
+        blob: encoder.finish().unwrap(),
+        media_type: media_type::OCI_LAYER_GZIP.to_owned(),
+        ..Layer::plain(tar)
+    }
+}
+
+impl Two {
+    fn new() -> Self {
+        Self {
+            scene: Scene::pulled_as(gzip),
+            other: Registry::start(Access::Open),
+            events: Arc::default(),
+        }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::new(self.scene.store())
+    }
+
+    fn image(&self, store: &Store) -> ToPush {
+        let record = store.state().image(&self.scene.image.reference.to_string());
+        to_push(store, &record.unwrap().unwrap())
+    }
+
+    fn to(&self, name: &str) -> Reference {
+        format!("{}/{name}", self.other.host()).parse().unwrap()
+    }
+
+    fn push(&self, to: &Reference, options: &PushOptions) -> Result<PushedImage, Error> {
+        let store = self.store();
+        let image = self.image(&store);
+        self.push_image(&store, &image, to, options)
+    }
+
+    fn push_image(
+        &self,
+        store: &Arc<Store>,
+        image: &ToPush,
+        to: &Reference,
+        options: &PushOptions,
+    ) -> Result<PushedImage, Error> {
+        let client = self.scene.client();
+        let events = Arc::clone(&self.events);
+        let tell = move |event| events.lock().unwrap().push(event);
+        let pushed = push(store, &client, image, to, options, tell);
+        self.scene.runtime.block_on(pushed)
+    }
+
+    /// What the tar of a layer is in the other registry.
+    fn tar_there(&self, pushed: &PushedImage, layer: usize) -> Vec<u8> {
+        let blob = &pushed.layers[layer].blob;
+        let bytes = self.other.blob(&blob.digest).unwrap();
+        assert_eq!(bytes.len() as u64, blob.size);
+        let mut tar = Vec::new();
+        match Compression::detect(&bytes) {
+            Compression::None => tar.extend_from_slice(&bytes),
+            Compression::Gzip => {
+                let mut decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
+                decoder.read_to_end(&mut tar).unwrap();
+            }
+            Compression::Zstd => tar = zstd::decode_all(&bytes[..]).unwrap(),
+        }
+        tar
+    }
+
+    /// All layers are there, and are what their diff ids say.
+    fn content_is_right(&self, pushed: &PushedImage) {
+        for (at, layer) in pushed.layers.iter().enumerate() {
+            let tar = self.tar_there(pushed, at);
+            assert_eq!(Algorithm::Sha256.digest(&tar), layer.diff_id.0, "{at}");
+        }
+    }
+
+    fn uploads(&self) -> usize {
+        let requests = self.other.requests();
+        let posts = requests.iter().filter(|request| request.method == "POST");
+        posts.count()
+    }
+}
+
+fn to_push(store: &Store, record: &ImageRecord) -> ToPush {
+    let manifest = store.read_blob(&record.manifest, bounds::MAX_MANIFEST_BYTES as u64);
+    let config = store.read_blob(&record.config, bounds::MAX_CONFIG_BYTES as u64);
+    let manifest = Parsed::<Manifest>::manifest(manifest.unwrap()).unwrap();
+    let config = Parsed::<Config>::config(config.unwrap()).unwrap();
+    ToPush {
+        image: Image::new(manifest, config).unwrap(),
+        manifest: record.manifest.clone(),
+    }
+}
+
+/// A store with an image that was made here, of one layer that no registry ever had.
+fn made_here(dir: &Path) -> (Arc<Store>, ToPush) {
+    let host = HostId::from_hostname("h");
+    let store = Arc::new(Store::open(dir, &host, "boot").unwrap());
+    let tar = Tar::default().file("made", 0o644, &[7; 2_000_000]).finish();
+    let layer = add_tar(&store, &tar[..], Limits::DEFAULT).unwrap();
+    let id = layer.record.diff_id.clone();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux",
+        "rootfs": { "type": "layers", "diff_ids": [id.to_string()] },
+    });
+    let config = config.to_string().into_bytes();
+    let config_digest = Algorithm::Sha256.digest(&config);
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+        artifact_type: None,
+        config: Descriptor::new(
+            media_type::OCI_CONFIG,
+            config_digest.clone(),
+            config.len() as u64,
+        ),
+        layers: vec![Descriptor::new(
+            media_type::OCI_LAYER,
+            id.0.clone(),
+            tar.len() as u64,
+        )],
+        subject: None,
+        annotations: BTreeMap::new(),
+    };
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let record = ImageRecord {
+        reference: "localhost/made:1".to_owned(),
+        manifest: Algorithm::Sha256.digest(&manifest),
+        config: config_digest.clone(),
+    };
+    let documents = [
+        (&record.manifest, &manifest[..]),
+        (&config_digest, &config[..]),
+    ];
+    add_image(&store, &record, &[id], &documents, Some(layer)).unwrap();
+    let image = to_push(&store, &record);
+    (store, image)
+}
+
+fn ways(pushed: &PushedImage) -> Vec<&LayerWay> {
+    pushed.layers.iter().map(|layer| &layer.way).collect()
+}
+
+#[test]
+fn a_pulled_image_arrives_with_its_digests_and_a_second_push_sends_nothing() {
+    let two = Two::new();
+    let to = two.to("app:1");
+    let pushed = two.push(&to, &KEEP).unwrap();
+    assert_eq!(pushed.manifest, two.scene.image.manifest.digest);
+    assert!(pushed.same_manifest);
+    let copied = LayerWay::Copied(two.scene.image.reference.repo().clone());
+    assert_eq!(ways(&pushed), [&copied, &copied, &copied]);
+    let (media_type, raw) = two.other.manifest("app", "1").unwrap();
+    let (was_type, was) = two.scene.registry.manifest("app", "1").unwrap();
+    assert_eq!((media_type, raw), (was_type, was));
+    two.content_is_right(&pushed);
+
+    let uploads = two.uploads();
+    let again = two.push(&to, &INSIST).unwrap();
+    assert_eq!(again.sent_bytes(), 0);
+    assert_eq!(ways(&again), [&LayerWay::Existing; 3]);
+    assert_eq!(two.uploads(), uploads);
+    // What was pushed is a source from now on.
+    let sources = two.store().state().sources(&two.scene.id(0)).unwrap();
+    let repo = to.repo().to_string();
+    assert!(
+        sources.iter().any(|source| source.repository == repo),
+        "{sources:?}"
+    );
+}
+
+#[test]
+fn without_the_source_layers_are_compressed_and_that_is_said() {
+    let mut two = Two::new();
+    two.scene.registry = Registry::start(Access::Open);
+    let to = two.to("app:1");
+    let error = two.push(&to, &INSIST).unwrap_err();
+    assert!(
+        matches!(&error, Error::OtherDigests(layers) if layers.len() == 3),
+        "{error}"
+    );
+    for word in [
+        "does not have it",
+        "nothing is kept from which",
+        "cannot reach",
+    ] {
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+    assert_eq!(two.uploads(), 0);
+
+    let pushed = two.push(&to, &KEEP).unwrap();
+    assert!(!pushed.same_manifest);
+    assert_eq!(ways(&pushed), [&LayerWay::Compressed(Encoding::DOCKER); 3]);
+    assert!(
+        pushed.layers.iter().all(|layer| !layer.why.is_empty()),
+        "{pushed:?}"
+    );
+    two.content_is_right(&pushed);
+    let (_, raw) = two.other.manifest("app", "1").unwrap();
+    let manifest = Parsed::<Manifest>::manifest(raw).unwrap();
+    assert_eq!(manifest.config.digest, two.scene.image.config.digest);
+
+    // The second time, what was made is there.
+    let again = two.push(&to, &KEEP).unwrap();
+    assert_eq!((again.sent_bytes(), again.manifest), (0, pushed.manifest));
+}
+
+#[test]
+fn what_was_made_here_is_compressed_once_unless_its_digests_are_insisted_on() {
+    let two = Two::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (store, image) = made_here(dir.path());
+    let to = two.to("made:1");
+    let pushed = two.push_image(&store, &image, &to, &KEEP).unwrap();
+    assert_eq!(ways(&pushed), [&LayerWay::Compressed(Encoding::DOCKER)]);
+    assert_eq!(pushed.layers[0].why, [""; 0]);
+    two.content_is_right(&pushed);
+    let again = two.push_image(&store, &image, &to, &KEEP).unwrap();
+    assert_eq!(ways(&again), [&LayerWay::Existing]);
+    assert_eq!((again.sent_bytes(), again.manifest), (0, pushed.manifest));
+
+    let insisted = two
+        .push_image(&store, &image, &two.to("tar:1"), &INSIST)
+        .unwrap();
+    assert_eq!(
+        (ways(&insisted), insisted.same_manifest),
+        (vec![&LayerWay::Made], true)
+    );
+    two.content_is_right(&insisted);
+}
+
+#[test]
+fn zstd_and_no_compression_are_what_they_are_called() {
+    let two = Two::new();
+    for (compression, name) in [
+        (Compression::Zstd, media_type::OCI_LAYER_ZSTD),
+        (Compression::None, media_type::OCI_LAYER),
+        (Compression::Gzip, media_type::OCI_LAYER_GZIP),
+    ] {
+        let options = PushOptions {
+            digests: Digests::Renew,
+            encoding: Encoding::new(compression, None).unwrap(),
+            parallel: 3,
+        };
+        let to = two.to(&format!("app:{}", compression.name()));
+        let pushed = two.push(&to, &options).unwrap();
+        assert!(
+            pushed
+                .layers
+                .iter()
+                .all(|layer| layer.blob.media_type == name),
+            "{pushed:?}"
+        );
+        two.content_is_right(&pushed);
+    }
+}
+
+#[test]
+fn uploads_that_break_go_on() {
+    for options in [
+        KEEP,
+        PushOptions {
+            digests: Digests::Renew,
+            ..KEEP
+        },
+    ] {
+        let two = Two::new();
+        for fault in [
+            UploadFault::CutAfter(1_300_000),
+            UploadFault::LoseAfter(5_000),
+            UploadFault::NoAnswer,
+            UploadFault::CutAfter(1_500_000),
+        ] {
+            two.other.upload_fault(fault);
+        }
+        let pushed = two.push(&two.to("app:1"), &options).unwrap();
+        two.content_is_right(&pushed);
+    }
+}
+
+#[test]
+fn a_source_that_sends_other_bytes_is_not_believed() {
+    let two = Two::new();
+    let big = &two.scene.image.layers[0].digest;
+    for _each in 0..4 {
+        two.scene.registry.fault(big, Fault::WrongByte(1_000_000));
+    }
+    let error = two.push(&two.to("app:1"), &INSIST).unwrap_err();
+    assert!(error.to_string().contains("copying it from"), "{error}");
+    assert!(two.other.blob(big).is_none());
+    assert!(two.other.manifest("app", "1").is_none());
+    for _each in 0..4 {
+        two.scene.registry.fault(big, Fault::WrongByte(1_000_000));
+    }
+    let pushed = two.push(&two.to("app:1"), &KEEP).unwrap();
+    assert_eq!(pushed.layers[0].way, LayerWay::Compressed(Encoding::DOCKER));
+    two.content_is_right(&pushed);
+}
+
+#[test]
+fn a_damaged_layer_is_not_pushed() {
+    let two = Two::new();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(two.scene.files(0).data);
+    file.unwrap().write_all_at(b"x", 12_345).unwrap();
+    let options = PushOptions {
+        digests: Digests::Renew,
+        ..KEEP
+    };
+    let error = two.push(&two.to("app:1"), &options).unwrap_err();
+    assert!(matches!(error, Error::NotSound { .. }), "{error}");
+    assert!(two.other.manifest("app", "1").is_none());
+}
+
+#[test]
+fn events_tell_each_layer_from_its_start_to_its_end() {
+    let two = Two::new();
+    let pushed = two.push(&two.to("app:1"), &KEEP).unwrap();
+    let events = two.events.lock().unwrap().clone();
+    for layer in &pushed.layers {
+        let of_layer: Vec<_> = events
+            .iter()
+            .filter(|event| blob_of(event) == &layer.was)
+            .collect();
+        assert!(
+            matches!(of_layer[0], PushEvent::Started { .. }),
+            "{of_layer:?}"
+        );
+        let last = of_layer.last().unwrap();
+        assert!(
+            matches!(last, PushEvent::Done { bytes, .. } if *bytes == layer.blob.size),
+            "{last:?}"
+        );
+    }
+}
+
+fn blob_of(event: &PushEvent) -> &Digest {
+    match event {
+        PushEvent::Skipped { blob }
+        | PushEvent::Exists { blob }
+        | PushEvent::Mounted { blob, .. }
+        | PushEvent::Started { blob, .. }
+        | PushEvent::Progress { blob, .. }
+        | PushEvent::Compressing { blob, .. }
+        | PushEvent::Failed { blob, .. }
+        | PushEvent::Done { blob, .. } => blob,
+    }
+}
