@@ -50,6 +50,9 @@ pub(crate) enum Failure {
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
+    /// A level that there is not.
+    #[error("--level: {0}")]
+    Level(#[from] lapstrake_engine::LevelError),
     /// The engine says.
     #[error(transparent)]
     Engine(#[from] Error),
@@ -96,6 +99,7 @@ impl Failure {
             | Self::NoInput
             | Self::Directory(_)
             | Self::Url(_)
+            | Self::Level(_)
             | Self::Storage(_) => 2,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,

@@ -18,6 +18,7 @@ mod load;
 mod mount;
 mod prune;
 mod pull;
+mod push;
 mod resize;
 mod rm;
 mod rmi;
@@ -36,6 +37,7 @@ use crate::failure::Result;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Pull(pull::Pull),
+    Push(push::Push),
     Images(images::Images),
     Save(save::Save),
     Load(load::Load),
@@ -64,6 +66,7 @@ impl Verb {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         match self {
             Self::Pull(verb) => verb.run(context),
+            Self::Push(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
             Self::Save(verb) => verb.run(context),
             Self::Load(verb) => verb.run(context),

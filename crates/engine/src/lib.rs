@@ -15,6 +15,7 @@ mod load;
 mod names;
 mod output;
 mod prune;
+mod push;
 mod reading;
 mod remove;
 mod repair;
@@ -36,6 +37,7 @@ pub use load::{ImportOptions, Imported};
 pub use names::ImageName;
 pub use output::{Target, reader_went};
 pub use prune::{Doing, Label, Prune, Which};
+pub use push::Pushed;
 pub use remove::{IfUsed, Removed};
 pub use repair::{repair, scrub};
 pub use root::{Access, MountedRoot};
@@ -60,7 +62,9 @@ pub use lapstrake_transfer::archive::{
     LoadEvent, LoadFrom, Loaded, LoadedImage, Planned, SaveEvent,
 };
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
+pub use lapstrake_transfer::encode::{Encoding, LevelError};
 pub use lapstrake_transfer::repair::{Fetcher, Mended};
+pub use lapstrake_transfer::{Digests, LayerWay, PushEvent, PushOptions, PushedImage, PushedLayer};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};
 pub use lapstrake_tree::changes::{Change, ChangeKind, Changes};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapstrake_engine::{CheckEvent, Event as Pull, LoadEvent, SaveEvent};
+use lapstrake_engine::{CheckEvent, Event as Pull, LoadEvent, PushEvent, SaveEvent};
 use lapstrake_oci::Digest;
 use serde_json::{Value, json};
 
@@ -87,6 +87,70 @@ impl Event for Pull {
                 screen.line(&format!("{}: {} of tar", short(blob), size(*tar_bytes)));
             }
             Self::Ready | Self::Durable => {}
+        }
+    }
+}
+
+impl Event for PushEvent {
+    fn object(&self, _after: Duration) -> Option<Value> {
+        Some(match self {
+            Self::Skipped { blob } => json!({ "event": "skipped", "blob": blob }),
+            Self::Exists { blob } => json!({ "event": "exists", "blob": blob }),
+            Self::Mounted { blob, from } => {
+                json!({ "event": "mounted", "blob": blob, "from": from.to_string() })
+            }
+            Self::Started { blob, bytes } => {
+                json!({ "event": "started", "blob": blob, "bytes": bytes })
+            }
+            Self::Progress { blob, bytes } => {
+                json!({ "event": "progress", "blob": blob, "bytes": bytes })
+            }
+            Self::Compressing { blob, why } => {
+                json!({ "event": "compressing", "blob": blob, "why": why })
+            }
+            Self::Failed { blob, why } => json!({ "event": "failed", "blob": blob, "why": why }),
+            Self::Done {
+                blob,
+                pushed,
+                bytes,
+            } => json!({ "event": "done", "blob": blob, "pushed": pushed, "bytes": bytes }),
+        })
+    }
+
+    fn often(&self) -> Option<String> {
+        match self {
+            Self::Progress { blob, .. } => Some(blob.to_string()),
+            Self::Skipped { .. }
+            | Self::Exists { .. }
+            | Self::Mounted { .. }
+            | Self::Started { .. }
+            | Self::Compressing { .. }
+            | Self::Failed { .. }
+            | Self::Done { .. } => None,
+        }
+    }
+
+    fn show(&self, screen: &Screen) {
+        match self {
+            Self::Skipped { blob } => {
+                screen.warn(&format!("{}: foreign layer, not pushed", short(blob)));
+            }
+            Self::Exists { blob } => screen.line(&format!("{}: already there", short(blob))),
+            Self::Mounted { blob, from } => {
+                screen.line(&format!("{}: mounted from {from}", short(blob)));
+            }
+            Self::Started { blob, bytes } => {
+                screen.start(short(blob), *bytes, 0);
+                screen.line(&format!("{}: sending {}", short(blob), size(*bytes)));
+            }
+            Self::Progress { blob, bytes } => screen.at(short(blob), *bytes),
+            Self::Failed { blob, why } => screen.warn(&format!("{}: {why}", short(blob))),
+            Self::Done { blob, bytes, .. } => {
+                screen.finish(short(blob));
+                screen.line(&format!("{}: {} there", short(blob), size(*bytes)));
+            }
+            // Why is said at the end, where it can still be read.
+            Self::Compressing { .. } => {}
         }
     }
 }
