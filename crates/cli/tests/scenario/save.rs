@@ -270,3 +270,45 @@ fn privileged_scenario_save_and_export_fail_in_good_order() {
         .collect();
     assert_eq!(left, Vec::<String>::new());
 }
+
+#[test]
+fn privileged_scenario_what_is_saved_is_loaded_and_saved_the_same() {
+    let Some((scene, reference)) = with_images("save and load") else {
+        return;
+    };
+    let (tar, dir) = (scene.path("images.tar"), scene.path("layout"));
+    let saved = scene.done(&["save", "--json", "-o", text(&tar), &reference, "made:1"]);
+    let manifests: Vec<_> = (saved.lines())
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["manifest"].clone())
+        .filter(|manifest| !manifest.is_null())
+        .collect();
+    scene.done(&[
+        "save",
+        "--format",
+        "oci-dir",
+        "-o",
+        text(&dir),
+        &reference,
+        "made:1",
+    ]);
+    let (first, ids) = (fs::read(&tar).unwrap(), ["/app:1", "/made:1"]);
+    let ids = ids.map(|name| record(&scene, name).0);
+
+    for from in [&tar, &dir] {
+        fs::remove_dir_all(scene.path("root")).unwrap();
+        scene.done(&["load", "-i", text(from)]);
+        for (at, name) in ["/app:1", "/made:1"].into_iter().enumerate() {
+            let (id, manifest) = record(&scene, name);
+            assert_eq!(
+                (&id, &json!(manifest)),
+                (&ids[at], &manifests[at]),
+                "{name}"
+            );
+        }
+        let again = scene.lapstrake(&["save", &reference, "made:1"]);
+        assert!(again.status.success(), "{again:?}");
+        assert!(again.stdout == first, "other bytes");
+        assert_eq!(scene.done(&["check", "--deep"]), "");
+        assert_eq!(scene.done(&["run", &reference]), "kept\n");
+    }
+}
