@@ -4,6 +4,7 @@
 
 mod docker;
 mod image;
+mod load;
 mod registry;
 mod save;
 
