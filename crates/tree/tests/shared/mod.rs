@@ -179,3 +179,26 @@ pub fn seen(whole: &[u8], damaged: &[u8], data: &[u8]) {
     let accepted = skeleton.check().is_ok() && TarView::new(damaged, data).is_ok();
     assert!(!accepted || whole == damaged, "damage was not seen");
 }
+
+/// Whatever the bytes are: paths stay below the root, and files have as many bytes as they say.
+pub fn any_archive(tar: &[u8]) {
+    use lapstrake_tree::archive::{Archive, MemberKind};
+    let is_normal = |path: &[u8]| {
+        let part = |part: &[u8]| !matches!(part, b"." | b".." | b"");
+        path.is_empty() || path.split(|byte| *byte == b'/').all(part)
+    };
+    let mut archive = Archive::new(tar);
+    while let Ok(Some(member)) = archive.next() {
+        assert!(is_normal(&member.path));
+        match member.kind {
+            MemberKind::File { size } => {
+                let mut body = Vec::new();
+                if archive.body().read_to_end(&mut body).is_ok() {
+                    assert_eq!(body.len() as u64, size);
+                }
+            }
+            MemberKind::Link { target } => assert!(is_normal(&target)),
+            MemberKind::Directory | MemberKind::Other => {}
+        }
+    }
+}
