@@ -149,7 +149,7 @@ fn privileged_scenario_archives_of_skopeo_podman_and_save_are_loaded() {
     let digest = lapstrake_oci::Algorithm::Sha256.digest(&inspect);
     assert_eq!(from_dir.record("loaded:1").1, digest.to_string());
 
-    let mut podman = || {
+    let podman = || {
         let mut podman = Command::new("podman");
         podman
             .args(["--storage-driver", "vfs", "--root"])
