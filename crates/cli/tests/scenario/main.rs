@@ -5,6 +5,7 @@
 mod docker;
 mod image;
 mod load;
+mod push;
 mod registry;
 mod save;
 
