@@ -8,6 +8,7 @@
 
 mod check;
 mod commit;
+mod df;
 mod error;
 mod export;
 mod image;
@@ -30,6 +31,7 @@ mod writable;
 
 pub use check::{CheckReport, DamagedLayer, Depth, Verdict, check};
 pub use commit::{CommitOptions, Committed};
+pub use df::{DiskUsage, Held, ImageUse, ObjectUse, WritableUse};
 pub use error::{Class, Error};
 pub use export::{Exported, RootOf};
 pub use image::ImageSummary;
@@ -55,11 +57,14 @@ pub use lapstrake_registry_client::{
     AuthFile, Certificates, Client, Credential, Credentials, Error as ClientError, Mirror,
     Options as ClientOptions, PlainHttp, Proxies,
 };
+pub use lapstrake_snapshot::LiveRoot;
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Report as RoomReport, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
-pub use lapstrake_store::{Error as StoreError, Patience};
 pub use lapstrake_transfer::archive::{
     LoadEvent, LoadFrom, Loaded, LoadedImage, Planned, SaveEvent,
+};
+pub use lapstrake_store::{
+    Area, Error as StoreError, ImageRecord, LayerState, Object, Patience, Source,
 };
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
 pub use lapstrake_transfer::encode::{Encoding, LevelError};

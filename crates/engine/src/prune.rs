@@ -4,11 +4,11 @@
 //! match; an image is exempt by `label!` only if it has all that are named; `until` is compared with the
 //! time when the image was built, and one that does not say so is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use lapstrake_oci::Digest;
-use lapstrake_store::{ImageRecord, Inventory};
+use lapstrake_store::{ImageRecord, Inventory, Object, Parent};
 
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl Engine {
         if prune.which == Which::Unused {
             inventory = inventory.without_strays();
         }
-        let names = choose(&self.candidates(&inventory)?, prune);
+        let names = choose(&self.candidates(&inventory, prune)?, prune);
         let mounted = self.run.in_use()?;
         let mut plan = collection.plan(&inventory, &names, &mounted)?;
         if prune.which == Which::Unused {
@@ -105,37 +105,69 @@ impl Engine {
         ))
     }
 
-    fn candidates(&self, inventory: &Inventory) -> Result<Vec<Candidate>> {
-        let mut images: BTreeMap<&Digest, Vec<ImageRecord>> = BTreeMap::new();
-        for name in &inventory.names {
-            let image = &name.image;
-            images
-                .entry(&image.manifest)
-                .or_default()
-                .push(image.clone());
-        }
-        let mut candidates = Vec::new();
-        for (manifest, names) in images {
-            let used = !self.store.state().holders(manifest)?.is_empty();
-            let config = match self.config(&names[0]) {
-                Ok(config) => Some(config),
+    /// The images that a pruning chooses from.
+    fn candidates(&self, inventory: &Inventory, prune: &Prune) -> Result<Vec<Candidate>> {
+        let mut candidates = unread_candidates(inventory);
+        for candidate in &mut candidates {
+            if !prune.reads_configs() {
+                break;
+            }
+            let config = match self.config(&candidate.names[0]) {
+                Ok(config) => config,
                 // It can't be used, and nothing is known of it that would exempt it.
-                Err(Error::Store(lapstrake_store::Error::Missing(_))) => None,
+                Err(Error::Store(lapstrake_store::Error::Missing(_))) => continue,
                 Err(error) => return Err(error),
             };
-            let config = config.as_ref().map(|config| config.value());
-            let created = config.and_then(|config| config.created.as_deref());
-            candidates.push(Candidate {
-                names,
-                labels: config
-                    .map(|config| config.config.labels.clone())
-                    .unwrap_or_default(),
-                created: created.and_then(when::rfc3339),
-                used,
-            });
+            let config = config.value();
+            candidate.labels.clone_from(&config.config.labels);
+            candidate.created = config.created.as_deref().and_then(when::rfc3339);
         }
         Ok(candidates)
     }
+}
+
+impl Prune {
+    /// All of these, whatever their labels and age.
+    pub const fn all_of(which: Which) -> Self {
+        Self {
+            which,
+            labels: Vec::new(),
+            not_labels: Vec::new(),
+            until: None,
+        }
+    }
+
+    fn reads_configs(&self) -> bool {
+        !self.labels.is_empty() || !self.not_labels.is_empty() || self.until.is_some()
+    }
+
+    /// The names that would go, for one that asks for neither labels nor age.
+    pub(crate) fn names(&self, inventory: &Inventory) -> Vec<ImageRecord> {
+        choose(&unread_candidates(inventory), self)
+    }
+}
+
+/// Images as far as they are known without their configs.
+fn unread_candidates(inventory: &Inventory) -> Vec<Candidate> {
+    let mut images: BTreeMap<&Digest, Vec<ImageRecord>> = BTreeMap::new();
+    for name in &inventory.names {
+        let image = &name.image;
+        let names = images.entry(&image.manifest).or_default();
+        names.push(image.clone());
+    }
+    let used: BTreeSet<_> = (inventory.edges.iter())
+        .filter_map(|(parent, child)| match (parent, child) {
+            (Parent::Writable(_), Object::Blob(manifest)) => Some(manifest),
+            _ => None,
+        })
+        .collect();
+    let candidate = |(manifest, names)| Candidate {
+        names,
+        labels: BTreeMap::new(),
+        created: None,
+        used: used.contains(manifest),
+    };
+    images.into_iter().map(candidate).collect()
 }
 
 /// The names that are to go.

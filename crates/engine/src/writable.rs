@@ -192,6 +192,11 @@ impl Engine {
         record.ok_or_else(|| room::Error::Missing(id).into())
     }
 
+    /// Whether a root is mounted on the writable layer of this name.
+    pub(crate) fn is_mounted(&self, name: &str) -> Result<bool> {
+        Ok(self.is_in_use(&self.run.places_in_use()?, &name.parse()?))
+    }
+
     /// Whether a root is mounted on a writable layer.
     fn is_in_use(&self, places: &BTreeSet<PathBuf>, id: &RoomId) -> bool {
         let (here, seat) = (

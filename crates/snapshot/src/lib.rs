@@ -34,5 +34,5 @@ pub use open::{OpenDir, OpenFile};
 pub use overlay::OverlayApi;
 pub use place::Place;
 pub use rendered::Rendered;
-pub use run_dir::{Kept, Mounted, Quiet, RunDir};
+pub use run_dir::{Kept, LiveRoot, Mounted, Quiet, RunDir};
 pub use stack::{MAX_LAYERS, distinct};

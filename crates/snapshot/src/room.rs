@@ -180,6 +180,18 @@ impl Rooms {
         }
     }
 
+    /// What a room takes of the file system that the rooms lie on: for an image file, the file.
+    pub fn footprint(&self, id: &RoomId) -> Result<Usage> {
+        let held = self.shelf.hold(id)?;
+        match self.backing_of(&held)? {
+            Backing::Image => walk::usage(held.path()),
+            Backing::Project | Backing::Subvolume | Backing::Directory => {
+                drop(held);
+                self.usage(id)
+            }
+        }
+    }
+
     /// Changes the limit of a room, also while it is used. Larger is always possible where there is
     /// a limit; smaller, if what is used fits (and, in an image file, if nobody uses it).
     pub fn resize(&self, id: &RoomId, limit: Limit) -> Result<()> {

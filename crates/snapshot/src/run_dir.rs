@@ -154,6 +154,11 @@ impl RunDir {
         Ok(self.lock()?.users()?.layers)
     }
 
+    /// The roots that are mounted, or held under a name, as of now.
+    pub fn roots(&self) -> Result<Vec<LiveRoot>> {
+        Ok(self.lock()?.users()?.roots)
+    }
+
     /// Lets go of what the kernel holds in memory of a mounted layer's files, as far as nobody uses it
     /// at this moment: for whoever has changed the bytes below the mount. Returns how many files
     /// that were.
@@ -228,6 +233,19 @@ fn held(key: &str) -> Result<RootKey> {
 /// Half a second in all: longer than any look, shorter than anyone's patience.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// A root that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRoot {
+    /// With which driver.
+    pub driver: String,
+    /// The layers that it uses.
+    pub layers: Vec<DiffId>,
+    /// The writable layer's place; empty for a root that is read-only.
+    pub place: PathBuf,
+    /// Where it was mounted; empty if whoever asked for it mounts it.
+    pub target: PathBuf,
+}
 
 /// A time in which no layer is taken away.
 #[derive(Debug)]
@@ -404,7 +422,7 @@ impl Locked<'_> {
         let used = |name: &OsStr, by: &BTreeSet<String>| {
             name.to_str().is_some_and(|name| by.contains(name))
         };
-        let mut idle = users.roots == 0;
+        let mut idle = users.roots.is_empty();
         for name in names(&path)? {
             let layer = path.join(&name);
             if used(&name, &users.here) {
@@ -450,14 +468,12 @@ impl Locked<'_> {
             let key = RootKey::parse(&name);
             match (Record::decode(&text), key) {
                 (Some(record), _) if record.namespace != self.namespace => {
-                    users.elsewhere.extend(record.mounts);
-                    users.layers.extend(record.layers);
-                    users.places.insert(record.place);
+                    users.elsewhere.extend(record.mounts.iter().cloned());
+                    users.add(record);
                 }
                 (Some(record), Some(key)) if key.lives(&record, &table, Inode::at) => {
-                    users.here.extend(record.mounts);
-                    users.layers.extend(record.layers);
-                    users.places.insert(record.place);
+                    users.here.extend(record.mounts.iter().cloned());
+                    users.add(record);
                 }
                 // Its root is gone, or its writer died before the root was there.
                 _ => {
@@ -465,7 +481,6 @@ impl Locked<'_> {
                     continue;
                 }
             }
-            users.roots += 1;
         }
         Ok(users)
     }
@@ -478,7 +493,7 @@ impl Locked<'_> {
 /// Who uses what.
 #[derive(Debug, Default)]
 struct Users {
-    roots: usize,
+    roots: Vec<LiveRoot>,
     /// Mount points that roots of this namespace use.
     here: BTreeSet<String>,
     /// Mount points that roots of other namespaces use.
@@ -487,6 +502,19 @@ struct Users {
     layers: BTreeSet<DiffId>,
     /// Places of writable layers, and the empty path for roots that are read-only.
     places: BTreeSet<PathBuf>,
+}
+
+impl Users {
+    fn add(&mut self, record: Record) {
+        self.layers.extend(record.layers.iter().cloned());
+        self.places.insert(record.place.clone());
+        self.roots.push(LiveRoot {
+            driver: record.driver,
+            layers: record.layers,
+            place: record.place,
+            target: record.target,
+        });
+    }
 }
 
 fn namespace() -> Result<u64> {

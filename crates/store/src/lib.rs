@@ -36,6 +36,7 @@ mod content;
 mod disk;
 mod error;
 mod format;
+mod holdings;
 mod index;
 mod janitor;
 mod lease;
@@ -62,6 +63,7 @@ pub use collect::{
 pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
+pub use holdings::{Area, Holdings};
 pub use index::{IndexStamp, Indexes};
 pub use lease::Lease;
 pub use mend::NewFile;

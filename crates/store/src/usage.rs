@@ -1,6 +1,7 @@
 //! What files take on the disk, counted as the file system will give it back.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -20,25 +21,41 @@ pub struct FileUse {
     pub bytes: u64,
 }
 
+impl FileUse {
+    /// What one name takes.
+    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
+        Ok(Self::from(&std::fs::symlink_metadata(path)?))
+    }
+}
+
 /// What lies below a path; nothing if it is not there.
 pub(crate) fn measure(path: &Path, found: &mut Vec<FileUse>) -> Result<()> {
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
+    let (file, is_dir) = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => (FileUse::from(&metadata), metadata.is_dir()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io_error("look at", path)(error)),
     };
-    let is_dir = metadata.is_dir();
-    found.push(FileUse {
-        inode: (metadata.dev(), metadata.ino()),
-        links: if is_dir { 1 } else { metadata.nlink() },
-        bytes: metadata.blocks() * BLOCK_BYTES,
-    });
+    found.push(file);
     if is_dir {
         for name in crate::content::names(path)? {
             measure(&path.join(name), found)?;
         }
     }
     Ok(())
+}
+
+impl From<&Metadata> for FileUse {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            links: if metadata.is_dir() {
+                1
+            } else {
+                metadata.nlink()
+            },
+            bytes: metadata.blocks() * BLOCK_BYTES,
+        }
+    }
 }
 
 /// Bytes that are free when all these names are gone: a file's only if it has no name elsewhere.
