@@ -12,21 +12,6 @@ use crate::Engine;
 use crate::error::{Error, Result};
 use crate::names::{ImageName, Named, familiar};
 
-/// An image, for a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageSummary {
-    /// Its name.
-    pub reference: String,
-    /// Its id: the digest of its config.
-    pub id: Digest,
-    /// Its manifest.
-    pub manifest: Digest,
-    /// Layers.
-    pub layers: usize,
-    /// Bytes of tar in its layers.
-    pub bytes: u64,
-}
-
 /// An image that nobody can remove at the moment.
 pub(crate) struct Claimed {
     pub(crate) image: ImageRecord,
@@ -37,37 +22,6 @@ pub(crate) struct Claimed {
 }
 
 impl Engine {
-    /// Every image, by name.
-    ///
-    /// # Errors
-    /// If the store can't be read.
-    pub fn images(&self) -> Result<Vec<ImageSummary>> {
-        let records = self.store.state().images()?;
-        let mut summaries = Vec::new();
-        for record in records {
-            match self.summary(record.clone()) {
-                Ok(summary) => summaries.push(summary),
-                // The owner may have removed it since the list was read.
-                Err(_) if self.store.state().image(&record.reference)? != Some(record) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(summaries)
-    }
-
-    fn summary(&self, record: ImageRecord) -> Result<ImageSummary> {
-        let config = self.config(&record)?;
-        let layers = self.store.state().layers(&config.rootfs.diff_ids)?;
-        let bytes = layers.iter().flatten().map(|layer| layer.tar_len).sum();
-        Ok(ImageSummary {
-            reference: record.reference,
-            id: record.config,
-            manifest: record.manifest,
-            layers: config.rootfs.diff_ids.len(),
-            bytes,
-        })
-    }
-
     /// Claims what an image consists of, and looks it up: until the claim is dropped, nothing of it
     /// is removed.
     pub(crate) fn claim(&self, name: impl Into<ImageName>) -> Result<Claimed> {

@@ -11,7 +11,10 @@ mod commit;
 mod df;
 mod error;
 mod export;
+mod history;
 mod image;
+mod inspect;
+mod list;
 mod load;
 mod names;
 mod output;
@@ -34,7 +37,9 @@ pub use commit::{CommitOptions, Committed};
 pub use df::{DiskUsage, Held, ImageUse, ObjectUse, WritableUse};
 pub use error::{Class, Error};
 pub use export::{Exported, RootOf};
-pub use image::ImageSummary;
+pub use history::{History, Step};
+pub use inspect::{ImageDetails, LayerDetails, WritableDetails};
+pub use list::{ImageFilter, ImageSummary};
 pub use load::{ImportOptions, Imported};
 pub use names::ImageName;
 pub use output::{Target, reader_went};
@@ -47,7 +52,7 @@ pub use run::{Bundle, RunOptions};
 pub use save::{SaveAs, Saved};
 pub use storage::{StorageInfo, StorageRequest};
 pub use tag::Tagged;
-pub use when::{to_rfc3339 as rfc3339, until};
+pub use when::{rfc3339 as parse_rfc3339, to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
 pub use lapstrake_drivers::choose::{Candidate, Choice, DriverName, NameError, Problem};
@@ -60,11 +65,11 @@ pub use lapstrake_registry_client::{
 pub use lapstrake_snapshot::LiveRoot;
 pub use lapstrake_snapshot::room::{Limit as RoomLimit, Report as RoomReport, Usage};
 pub use lapstrake_store::check::{Fault, Finding, Part};
-pub use lapstrake_transfer::archive::{
-    LoadEvent, LoadFrom, Loaded, LoadedImage, Planned, SaveEvent,
-};
 pub use lapstrake_store::{
     Area, Error as StoreError, ImageRecord, LayerState, Object, Patience, Source,
+};
+pub use lapstrake_transfer::archive::{
+    LoadEvent, LoadFrom, Loaded, LoadedImage, Planned, SaveEvent,
 };
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
 pub use lapstrake_transfer::encode::{Encoding, LevelError};

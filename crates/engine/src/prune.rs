@@ -186,7 +186,7 @@ fn choose(candidates: &[Candidate], prune: &Prune) -> Vec<ImageRecord> {
     chosen.flat_map(|image| &image.names).cloned().collect()
 }
 
-fn has_all(labels: &BTreeMap<String, String>, wanted: &[Label]) -> bool {
+pub(crate) fn has_all(labels: &BTreeMap<String, String>, wanted: &[Label]) -> bool {
     wanted.iter().all(|label| match &label.value {
         None => labels.contains_key(&label.key),
         Some(value) => labels.get(&label.key) == Some(value),

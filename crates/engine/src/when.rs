@@ -22,7 +22,7 @@ pub fn until(text: &str, now: SystemTime) -> Option<SystemTime> {
 }
 
 /// Reads an RFC 3339 time.
-pub(crate) fn rfc3339(text: &str) -> Option<SystemTime> {
+pub fn rfc3339(text: &str) -> Option<SystemTime> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let mut parts = date.split('-');
     let year: i64 = digits(parts.next()?, 4)?;

@@ -197,15 +197,21 @@ impl Engine {
         Ok(self.is_in_use(&self.run.places_in_use()?, &name.parse()?))
     }
 
+    /// Where roots are mounted on a writable layer.
+    pub(crate) fn mounted_on(&self, id: &RoomId) -> Result<Vec<PathBuf>> {
+        let roots = self.run.roots()?.into_iter();
+        let on_it = roots.filter(|root| self.is_place_of(&root.place, id));
+        Ok(on_it.map(|root| root.target).collect())
+    }
+
     /// Whether a root is mounted on a writable layer.
     fn is_in_use(&self, places: &BTreeSet<PathBuf>, id: &RoomId) -> bool {
-        let (here, seat) = (
-            containers(self.store.root()).join(id),
-            seats(&self.run_path).join(id),
-        );
-        places
-            .iter()
-            .any(|place| *place == here || place.starts_with(&seat))
+        places.iter().any(|place| self.is_place_of(place, id))
+    }
+
+    fn is_place_of(&self, place: &Path, id: &RoomId) -> bool {
+        let here = containers(self.store.root()).join(id);
+        place == here || place.starts_with(seats(&self.run_path).join(id))
     }
 
     /// One writable layer is made or removed at a time: a name is looked up and taken in two steps.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lapstrake_oci::DiffId;
 use lapstrake_sys::parallel;
 
 use crate::Store;
@@ -89,6 +90,14 @@ impl Store {
         holdings.root(self)?;
         Ok(holdings)
     }
+
+    /// What a layer takes on the disk, with its index.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn uses(&self, layer: &DiffId) -> Result<Vec<FileUse>> {
+        self.shared.measure(&Object::Layer(layer.clone()))
+    }
 }
 
 impl Holdings {
@@ -134,7 +143,7 @@ impl Holdings {
                 for hex in names(&dir)? {
                     let object = format!("{algorithm}:{hex}").parse();
                     let object = object.ok().map(|digest| match is_layer {
-                        true => Object::Layer(lapstrake_oci::DiffId(digest)),
+                        true => Object::Layer(DiffId(digest)),
                         false => Object::Blob(digest),
                     });
                     if object.is_none_or(|object| !self.objects.contains_key(&object)) {
