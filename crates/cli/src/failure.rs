@@ -19,6 +19,12 @@ pub(crate) enum Failure {
     /// More than one such filter.
     #[error("give until= only once")]
     SeveralTimes,
+    /// A writable layer that is not there.
+    #[error("there is no writable layer {0} (lapstrake containers lists them)")]
+    NoWritable(String),
+    /// Two wishes that can't both be met.
+    #[error("{0} and {1} contradict each other: give one of them")]
+    Contradiction(&'static str, &'static str),
     /// Bytes that are for no one's eyes.
     #[error(
         "this is no text for a terminal: give a file (-o FILE), or send it on (> FILE, | PROGRAM)"
@@ -68,6 +74,7 @@ impl Failure {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Interrupted(_) => "interrupted",
+            Self::NoWritable(_) => "not_found",
             failure if failure.exit_code() == 2 => "usage",
             Self::Engine(error) => match error.class() {
                 Class::Internal => "internal",
@@ -93,6 +100,7 @@ impl Failure {
             },
             Self::NoTime(_)
             | Self::SeveralTimes
+            | Self::Contradiction(..)
             | Self::Terminal
             | Self::NoDirectory
             | Self::Settings(_)
@@ -101,6 +109,7 @@ impl Failure {
             | Self::Url(_)
             | Self::Level(_)
             | Self::Storage(_) => 2,
+            Self::NoWritable(_) => 3,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,
             Self::Engine(error) => match error.class() {

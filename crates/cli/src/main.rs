@@ -14,6 +14,7 @@ mod render;
 mod settings;
 mod storage;
 mod surroundings;
+mod table;
 mod verbs;
 
 use std::process::ExitCode;

@@ -4,10 +4,11 @@ use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use lapstrake_engine::{Doing, ImageSummary, Removed, WritableSummary, rfc3339};
+use lapstrake_engine::{Doing, Removed, WritableSummary, rfc3339};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::table::{self, Column};
 
 /// What standard output refused first.
 static REFUSED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -22,6 +23,11 @@ fn put(text: &str) {
 /// Prints one JSON object.
 pub(crate) fn json(value: &serde_json::Value) {
     put(&value.to_string());
+}
+
+/// Prints a JSON document for people, on many lines.
+pub(crate) fn document(value: &serde_json::Value) {
+    put(&format!("{value:#}"));
 }
 
 /// Prints a line.
@@ -66,24 +72,10 @@ pub(crate) fn error_object(text: &str, code: u8, class: &str) {
     say(&object.to_string());
 }
 
-/// Prints the list of images.
-pub(crate) fn images(images: &[ImageSummary]) {
-    let width = images
-        .iter()
-        .map(|image| image.reference.len())
-        .max()
-        .unwrap_or(0)
-        .max(5);
-    put(&format!(
-        "{:width$}  {:12}  {:>6}  {:>9}",
-        "IMAGE", "ID", "LAYERS", "SIZE"
-    ));
-    for image in images {
-        let (id, size) = (&image.id.hex()[..12], bytes(image.bytes));
-        put(&format!(
-            "{:width$}  {id:12}  {:>6}  {size:>9}",
-            image.reference, image.layers
-        ));
+/// Prints a table, as wide as it may be.
+pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) {
+    for text in table::lines(columns, rows, table::width()) {
+        put(&text);
     }
 }
 

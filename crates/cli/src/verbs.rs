@@ -8,12 +8,15 @@ mod commit;
 mod config;
 mod containers;
 mod create;
+mod df;
 mod diff;
 mod export;
 mod filter;
+mod history;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod load;
 mod mount;
 mod prune;
@@ -39,11 +42,14 @@ pub(crate) enum Verb {
     Pull(pull::Pull),
     Push(push::Push),
     Images(images::Images),
+    Inspect(inspect::Inspect),
+    History(history::History),
     Save(save::Save),
     Load(load::Load),
     Import(import::Import),
     Tag(tag::Tag),
     Rmi(rmi::Rmi),
+    Df(df::Df),
     Prune(prune::Prune),
     Create(create::Create),
     Containers(containers::Containers),
@@ -68,11 +74,14 @@ impl Verb {
             Self::Pull(verb) => verb.run(context),
             Self::Push(verb) => verb.run(context),
             Self::Images(verb) => verb.run(context),
+            Self::Inspect(verb) => verb.run(context),
+            Self::History(verb) => verb.run(context),
             Self::Save(verb) => verb.run(context),
             Self::Load(verb) => verb.run(context),
             Self::Import(verb) => verb.run(context),
             Self::Tag(verb) => verb.run(context),
             Self::Rmi(verb) => verb.run(context),
+            Self::Df(verb) => verb.run(context),
             Self::Prune(verb) => verb.run(context),
             Self::Create(verb) => verb.run(context),
             Self::Containers(verb) => verb.run(context),

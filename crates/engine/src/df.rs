@@ -108,6 +108,13 @@ impl Held {
     }
 }
 
+impl ImageUse {
+    /// Whether it is mounted, or a writable layer lies on it.
+    pub fn is_active(&self) -> bool {
+        self.mounted || !self.writables.is_empty()
+    }
+}
+
 impl DiskUsage {
     /// What images and content that no image has take.
     pub fn content(&self) -> Held {

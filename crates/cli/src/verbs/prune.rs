@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use lapstrake_engine::{self as engine, Doing, Which};
 
-use super::filter::Filter;
+use super::filter::{Filter, until};
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::render;
@@ -21,7 +21,8 @@ pub(crate) struct Prune {
     #[arg(long)]
     dry_run: bool,
     /// Only images to which this applies: label=KEY, label=KEY=VALUE, label!=KEY,
-    /// label!=KEY=VALUE, or until=TIME (built before a date, a time or so long ago, as 24h).
+    /// label!=KEY=VALUE, or until=TIME (built before a date, a time or so long ago, as 24h). Those of
+    /// several must all apply. dangling=false is --all.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<Filter>,
 }
@@ -44,27 +45,29 @@ impl Prune {
     }
 
     fn what(&self, now: SystemTime) -> Result<engine::Prune> {
-        let mut prune = engine::Prune {
-            which: if self.all {
-                Which::Unused
-            } else {
-                Which::Dangling
-            },
-            labels: Vec::new(),
-            not_labels: Vec::new(),
-            until: None,
-        };
+        let mut prune = engine::Prune::all_of(self.which()?);
         for filter in &self.filter {
             match filter {
+                Filter::Dangling(_) => {}
                 Filter::Label(label) => prune.labels.push(label.clone()),
                 Filter::NotLabel(label) => prune.not_labels.push(label.clone()),
                 Filter::Until(_) if prune.until.is_some() => return Err(Failure::SeveralTimes),
-                Filter::Until(time) => {
-                    let until = engine::until(time, now);
-                    prune.until = Some(until.ok_or_else(|| Failure::NoTime(time.clone()))?);
-                }
+                Filter::Until(time) => prune.until = Some(until(time, now)?),
             }
         }
         Ok(prune)
+    }
+
+    fn which(&self) -> Result<Which> {
+        let says = |wanted| self.filter.contains(&Filter::Dangling(wanted));
+        let all = self.all || says(false);
+        match (all, says(true)) {
+            (true, true) => Err(Failure::Contradiction(
+                "dangling=true",
+                "--all or dangling=false",
+            )),
+            (true, false) => Ok(Which::Unused),
+            (false, _) => Ok(Which::Dangling),
+        }
     }
 }
