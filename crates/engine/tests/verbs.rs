@@ -198,7 +198,7 @@ fn readers_beside_an_owner_see_history_and_details() {
     for layer in &details.layers {
         // Directory, data, skeleton, spans and index.
         assert_eq!(layer.held.inodes, 5);
-        assert_eq!(layer.sources.len(), 1);
+        assert!(!layer.sources.is_empty());
         assert!(layer.held.bytes >= layer.record.as_ref().unwrap().data_len);
     }
     assert_eq!(reader.inspect_writable("mine").unwrap(), None);
@@ -258,7 +258,6 @@ fn what_would_be_pruned_is_what_pruning_frees() {
     let engine = scene.engine();
     let mine: Reference = "mine:1".parse().unwrap();
     engine.tag(&scene.app, &mine).unwrap();
-    engine.tag(&scene.other, &mine).unwrap();
     engine
         .remove_images(
             &[ImageName::from(&scene.app)],
@@ -266,6 +265,8 @@ fn what_would_be_pruned_is_what_pruning_frees() {
             SystemTime::now(),
         )
         .unwrap();
+    // Its last name moves, so that it has one by digest.
+    engine.tag(&scene.other, &mine).unwrap();
     for which in [Which::Dangling, Which::Unused] {
         let now = SystemTime::now();
         let usage = engine.disk_usage(now).unwrap();
