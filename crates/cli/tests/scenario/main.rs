@@ -8,6 +8,7 @@ mod load;
 mod push;
 mod registry;
 mod save;
+mod verbs;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
