@@ -218,6 +218,9 @@ impl Error {
                 Client::Invalid => Class::Invalid,
             },
             Self::Store(error) => error.class().into(),
+            Self::Tar {
+                source: lapstrake_tree::error::Error::Io { source, .. },
+            } if is_full(source) => Class::ResourceExhausted,
             Self::Tar { source } if source.class() == lapstrake_tree::error::Class::System => {
                 Class::Internal
             }
@@ -239,12 +242,7 @@ impl Error {
             | Self::Damaged { .. }
             | Self::NotSound { .. } => Class::DataLoss,
             Self::Cancelled | Self::Refill(_) => Class::Unavailable,
-            Self::Unwritable { source, .. } | Self::Output(source)
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-                ) =>
-            {
+            Self::Unwritable { source, .. } | Self::Output(source) if is_full(source) => {
                 Class::ResourceExhausted
             }
             Self::Spans(_)
@@ -258,4 +256,12 @@ impl Error {
             | Self::Worker(_) => Class::Internal,
         }
     }
+}
+
+/// Whether there is no room left, or no more is allowed.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }

@@ -90,7 +90,7 @@ pub enum Error {
         what: &'static str,
     },
     /// Reading or writing failed.
-    #[error("cannot {action}")]
+    #[error("cannot {action}: {source}")]
     Io {
         /// What was tried.
         action: &'static str,

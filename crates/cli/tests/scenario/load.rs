@@ -307,3 +307,40 @@ fn privileged_scenario_what_cannot_be_loaded_or_imported_is_told() {
     check(&["import", "-c", "RUN x", text(&files)], 1, "RUN");
     assert_eq!(scene.done(&["images", "--json"]), "");
 }
+
+#[test]
+fn privileged_scenario_a_full_disk_ends_a_load_and_leaves_nothing() {
+    let Some(scene) = Scene::new("load onto a full disk") else {
+        return;
+    };
+    let reference = format!("{}/app:1", scene.registry.host());
+    image::push(&scene.path("image"), &reference, &[]);
+    let archive = scene.path("app.tar");
+    skopeo_copy(&reference, &format!("docker-archive:{}", text(&archive)));
+    let full = Mounted(scene.path("full"));
+    std::fs::create_dir(&full.0).unwrap();
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1500k", "tmpfs"])
+        .arg(&full.0));
+    let other = Other {
+        scene: &scene,
+        name: "full/root",
+    };
+    let output = other.fed(&["load"], &archive);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    let left = run(Command::new("find")
+        .args(["-path", "*/content/*", "-name", "data"])
+        .current_dir(&full.0));
+    assert_eq!(left, b"");
+}
+
+/// Unmounted when dropped.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).status());
+    }
+}
