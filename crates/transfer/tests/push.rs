@@ -13,16 +13,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lapstrake_oci::{
-    Algorithm, Compression, Config, Descriptor, Digest, Image, Manifest, Parsed, Reference, bounds,
-    media_type,
+    Algorithm, Compression, Config, Descriptor, Digest, Image, Manifest, Parsed, Platform,
+    Reference, bounds, media_type,
 };
-use lapstrake_store::{HostId, ImageRecord, Store};
+use lapstrake_registry_client::{Client, Credential, Credentials, Options};
+use lapstrake_store::{HostId, ImageRecord, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Fault, Layer, Registry, UploadFault};
 use lapstrake_testkit::tar::Tar;
 use lapstrake_transfer::encode::Encoding;
 use lapstrake_transfer::{
-    Digests, Error, LayerWay, Limits, PushEvent, PushOptions, PushedImage, ToPush, add_image,
-    add_tar, push,
+    Digests, Error, LayerWay, Limits, PullOptions, PushEvent, PushOptions, PushedImage, ToPush,
+    add_image, add_tar, pull, push,
 };
 
 use shared::Scene;
@@ -139,8 +140,9 @@ fn to_push(store: &Store, record: &ImageRecord) -> ToPush {
     }
 }
 
-/// A store with an image that was made here, of one layer that no registry ever had.
-fn made_here(dir: &Path) -> (Arc<Store>, ToPush) {
+/// A store with an image that was made here, of one layer that no registry ever had, named so often in
+/// a manifest and said to be of this type.
+fn made_here(dir: &Path, media_type: &str, times: usize) -> (Arc<Store>, ToPush) {
     let host = HostId::from_hostname("h");
     let store = Arc::new(Store::open(dir, &host, "boot").unwrap());
     let tar = Tar::default().file("made", 0o644, &[7; 2_000_000]).finish();
@@ -148,7 +150,7 @@ fn made_here(dir: &Path) -> (Arc<Store>, ToPush) {
     let id = layer.record.diff_id.clone();
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux",
-        "rootfs": { "type": "layers", "diff_ids": [id.to_string()] },
+        "rootfs": { "type": "layers", "diff_ids": vec![id.to_string(); times] },
     });
     let config = config.to_string().into_bytes();
     let config_digest = Algorithm::Sha256.digest(&config);
@@ -161,11 +163,7 @@ fn made_here(dir: &Path) -> (Arc<Store>, ToPush) {
             config_digest.clone(),
             config.len() as u64,
         ),
-        layers: vec![Descriptor::new(
-            media_type::OCI_LAYER,
-            id.0.clone(),
-            tar.len() as u64,
-        )],
+        layers: vec![Descriptor::new(media_type, id.0.clone(), tar.len() as u64); times],
         subject: None,
         annotations: BTreeMap::new(),
     };
@@ -246,8 +244,14 @@ fn without_the_source_layers_are_compressed_and_that_is_said() {
     let (_, raw) = two.other.manifest("app", "1").unwrap();
     let manifest = Parsed::<Manifest>::manifest(raw).unwrap();
     assert_eq!(manifest.config.digest, two.scene.image.config.digest);
+}
 
-    // The second time, what was made is there.
+#[test]
+fn what_was_compressed_is_there_the_second_time() {
+    let mut two = Two::new();
+    two.scene.registry = Registry::start(Access::Open);
+    let to = two.to("app:1");
+    let pushed = two.push(&to, &KEEP).unwrap();
     let again = two.push(&to, &KEEP).unwrap();
     assert_eq!((again.sent_bytes(), again.manifest), (0, pushed.manifest));
 }
@@ -256,7 +260,7 @@ fn without_the_source_layers_are_compressed_and_that_is_said() {
 fn what_was_made_here_is_compressed_once_unless_its_digests_are_insisted_on() {
     let two = Two::new();
     let dir = tempfile::tempdir().unwrap();
-    let (store, image) = made_here(dir.path());
+    let (store, image) = made_here(dir.path(), media_type::OCI_LAYER, 1);
     let to = two.to("made:1");
     let pushed = two.push_image(&store, &image, &to, &KEEP).unwrap();
     assert_eq!(ways(&pushed), [&LayerWay::Compressed(Encoding::DOCKER)]);
@@ -393,4 +397,128 @@ fn blob_of(event: &PushEvent) -> &Digest {
         | PushEvent::Failed { blob, .. }
         | PushEvent::Done { blob, .. } => blob,
     }
+}
+
+#[test]
+fn a_layer_that_comes_twice_is_sent_once_and_a_foreign_one_never() {
+    let two = Two::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (store, image) = made_here(dir.path(), media_type::OCI_LAYER, 2);
+    let pushed = two
+        .push_image(&store, &image, &two.to("twice:1"), &KEEP)
+        .unwrap();
+    assert_eq!(ways(&pushed), [&LayerWay::Compressed(Encoding::DOCKER); 2]);
+    assert_eq!(pushed.sent_bytes(), pushed.layers[0].blob.size);
+    // The layer and the config.
+    assert_eq!(two.uploads(), 2);
+
+    let dir = tempfile::tempdir().unwrap();
+    let foreign = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    let (store, image) = made_here(dir.path(), foreign, 1);
+    for options in [KEEP, INSIST] {
+        let pushed = two
+            .push_image(&store, &image, &two.to("foreign:1"), &options)
+            .unwrap();
+        assert_eq!(
+            (ways(&pushed), pushed.same_manifest),
+            (vec![&LayerWay::Foreign], true)
+        );
+        assert!(two.other.blob(&pushed.layers[0].blob.digest).is_none());
+    }
+}
+
+/// A layer that a crash may have damaged is read before it is pushed.
+#[test]
+fn a_doubtful_layer_is_settled_first() {
+    for is_damaged in [false, true] {
+        let two = Two::new();
+        let id = two.scene.id(0);
+        let store = two.store();
+        let record = store.state().layer(&id).unwrap().unwrap();
+        store.state().forget_layer(&id).unwrap();
+        store.state().add_layer(&record, None).unwrap();
+        let image = two.image(&store);
+        drop(store);
+        if is_damaged {
+            let data = std::fs::OpenOptions::new()
+                .write(true)
+                .open(two.scene.files(0).data);
+            data.unwrap().write_all_at(&[0; 4096], 8192).unwrap();
+        }
+        let host = HostId::from_hostname("h");
+        let store = Arc::new(Store::open(two.scene.dir.path(), &host, "later").unwrap());
+        assert_eq!(
+            store.state().layer(&id).unwrap().unwrap().state,
+            LayerState::Doubtful
+        );
+        let options = PushOptions {
+            digests: Digests::Renew,
+            ..KEEP
+        };
+        match two.push_image(&store, &image, &two.to("app:1"), &options) {
+            Ok(pushed) if !is_damaged => two.content_is_right(&pushed),
+            Err(Error::Damaged { .. }) if is_damaged => {}
+            other => panic!("{is_damaged}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn each_registry_gets_its_own_credentials() {
+    let basic = |word: &str| format!("Basic {word}");
+    // user:from and user:to
+    let source = Registry::start(Access::Basic(basic("dXNlcjpmcm9t")));
+    let other = Registry::start(Access::TokenFor(basic("dXNlcjp0bw==")));
+    let named = |password: &str| Credential::Password {
+        username: "user".to_owned(),
+        password: password.to_owned(),
+    };
+    let mut options = Options::of("test");
+    options.credentials = Credentials::none()
+        .with(&source.host(), named("from"))
+        .with(&other.host(), named("to"));
+    let client = Client::new(options).unwrap();
+    let image = source.add_image(
+        "app",
+        "1",
+        &[gzip(Tar::default().file("f", 0o644, b"x").finish())],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let host = HostId::from_hostname("h");
+    let store = Arc::new(Store::open(dir.path(), &host, "boot").unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pulling = PullOptions {
+            platform: Platform::host(),
+            parallel: 1,
+            limits: Limits::DEFAULT,
+        };
+        let reference = &image.reference;
+        pull(&store, &client, reference, &pulling, |_event| {})
+            .await
+            .unwrap();
+        let record = store
+            .state()
+            .image(&reference.to_string())
+            .unwrap()
+            .unwrap();
+        let what = to_push(&store, &record);
+        let to = format!("{}/app:1", other.host()).parse().unwrap();
+        other.expire_tokens();
+        let pushed = push(&store, &client, &what, &to, &INSIST, |_event| {})
+            .await
+            .unwrap();
+        assert_eq!(pushed.manifest, image.manifest.digest);
+        // Without credentials for the source, that is the reason which is told.
+        let mut options = Options::of("test");
+        options.credentials = Credentials::none().with(&other.host(), named("to"));
+        let client = Client::new(options).unwrap();
+        let elsewhere = Registry::start(Access::Open);
+        let to = format!("{}/app:1", elsewhere.host()).parse().unwrap();
+        drop(other);
+        let error = push(&store, &client, &what, &to, &INSIST, |_event| {})
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("refuses access"), "{error}");
+    });
 }
