@@ -53,3 +53,72 @@ pub(crate) struct Storage {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const DOCUMENTED: &str = include_str!("../../../docs/cli.md");
+
+    fn headings() -> Vec<&'static str> {
+        let headings = DOCUMENTED
+            .lines()
+            .filter_map(|line| line.strip_prefix("### "));
+        headings.collect()
+    }
+
+    #[test]
+    fn every_verb_is_documented_with_an_example_and_nothing_else_is() {
+        let command = Arguments::command();
+        let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let verbs: Vec<_> = verbs.map(clap::Command::get_name).collect();
+        let headings = headings();
+        for verb in &verbs {
+            assert!(headings.contains(verb), "docs/cli.md has no '### {verb}'");
+            let (_, section) = DOCUMENTED
+                .split_once(&format!("\n### {verb}\n"))
+                .expect("the heading");
+            let section = section.split("\n#").next().unwrap_or_default();
+            assert!(
+                section.contains(&format!("\n    lapstrake {verb}")),
+                "docs/cli.md has no example of {verb}"
+            );
+        }
+        for heading in headings {
+            assert!(
+                verbs.contains(&heading),
+                "docs/cli.md: there is no verb {heading}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_of_all_verbs_is_documented() {
+        for option in Arguments::command().get_arguments() {
+            let name = format!("`--{}", option.get_long().expect("options are long"));
+            assert!(
+                DOCUMENTED.contains(&name),
+                "docs/cli.md does not say {name}`"
+            );
+        }
+    }
+
+    #[test]
+    fn every_exit_code_is_in_the_help_and_documented() {
+        let help = Arguments::command().render_long_help().to_string();
+        for code in ["0", "1", "2", "3", "4", "5", "6", "7", "8", "130", "141"] {
+            assert!(help.contains(&format!(" {code} ")), "{code} in --help");
+            assert!(
+                DOCUMENTED.contains(&format!("| {code} |")),
+                "{code} in docs/cli.md"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -53,6 +53,12 @@ pub(crate) enum Failure {
     /// A file that is somewhere else.
     #[error("{0} is not fetched: send it (curl -fsSL {0} | lapstrake import -)")]
     Url(String),
+    /// A file that the verb was to write.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
@@ -72,27 +78,25 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A word for what kind of failure it is.
     pub(crate) fn class(&self) -> &'static str {
-        match self {
-            Self::Interrupted(_) => "interrupted",
-            Self::NoWritable(_) => "not_found",
-            failure if failure.exit_code() == 2 => "usage",
-            Self::Engine(error) => match error.class() {
-                Class::Internal => "internal",
-                Class::Invalid => "invalid",
-                Class::NotFound => "not_found",
-                Class::PermissionDenied => "permission_denied",
-                Class::Unavailable => "unavailable",
-                Class::DataLoss => "data_loss",
-                Class::ResourceExhausted => "resource_exhausted",
+        match self.exit_code() {
+            2 => "usage",
+            3 => "not_found",
+            4 => "permission_denied",
+            5 => "unavailable",
+            6 => "data_loss",
+            7 => "resource_exhausted",
+            130 => "interrupted",
+            _ => match self {
+                Self::Engine(error) if error.class() == Class::Invalid => "invalid",
+                _ => "internal",
             },
-            _ => "internal",
         }
     }
 
     /// See the help text.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Surroundings(_) | Self::Output(_) => 1,
+            Self::Surroundings(_) | Self::Output(_) | Self::Write { .. } => 1,
             Self::Input { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => 3,
                 std::io::ErrorKind::PermissionDenied => 4,

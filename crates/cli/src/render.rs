@@ -14,7 +14,12 @@ use crate::table::{self, Column};
 static REFUSED: Mutex<Option<io::Error>> = Mutex::new(None);
 
 fn put(text: &str) {
-    if let Err(error) = writeln!(io::stdout().lock(), "{text}") {
+    put_as_it_is(&format!("{text}\n"));
+}
+
+/// Prints text that ends its lines itself.
+pub(crate) fn put_as_it_is(text: &str) {
+    if let Err(error) = io::stdout().lock().write_all(text.as_bytes()) {
         let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
         refused.get_or_insert(error);
     }

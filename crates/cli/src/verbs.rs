@@ -5,6 +5,7 @@
 
 mod check;
 mod commit;
+mod completions;
 mod config;
 mod containers;
 mod create;
@@ -66,6 +67,8 @@ pub(crate) enum Verb {
     Info(info::Info),
     Config(config::Config),
     Check(check::Check),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 impl Verb {
@@ -97,6 +100,8 @@ impl Verb {
             Self::Info(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),
+            Self::Completions(verb) => verb.run(),
+            Self::Man(verb) => verb.run(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Error {
     },
     /// The registry wants to know who asks, or does not let them.
     #[error(
-        "{registry} refuses access to {what}{}: check the credentials for {registry}, and that the image exists",
+        "{registry} refuses access to {what}{}: check the credentials for {registry} (docker login {registry}, or --authfile FILE), and that the image exists",
         said(message)
     )]
     Denied {
@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// No trust: a certificate that is not accepted, by us or by them, or no TLS at all.
     #[error(
-        "no trust between {registry} and this machine, asking for {what}: {reason}. If the registry has an authority of its own, put its certificate into certs.d/{registry}/ca.crt; if it speaks plain HTTP, allow that by name"
+        "no trust between {registry} and this machine, asking for {what}: {reason}. If the registry has an authority of its own, put its certificate into certs.d/{registry}/ca.crt; if it speaks plain HTTP, allow that by name (--plain-http {registry})"
     )]
     Tls {
         /// The registry.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::render;
 
@@ -22,7 +22,8 @@ pub(crate) struct Screen {
 }
 
 struct Bars {
-    terminal: Term,
+    /// Its lines and columns, now.
+    size: Box<dyn Fn() -> (u16, u16) + Send + Sync>,
     all: MultiProgress,
     state: Mutex<State>,
 }
@@ -53,12 +54,22 @@ impl Screen {
     /// On standard error.
     pub(crate) fn stderr() -> Self {
         let terminal = Term::stderr();
-        let bars = terminal.is_term().then(|| Bars {
-            terminal,
-            all: MultiProgress::new(),
+        if !terminal.is_term() {
+            return Self { bars: None };
+        }
+        Self::over(ProgressDrawTarget::stderr(), move || terminal.size())
+    }
+
+    fn over(
+        target: ProgressDrawTarget,
+        size: impl Fn() -> (u16, u16) + Send + Sync + 'static,
+    ) -> Self {
+        let bars = Bars {
+            size: Box::new(size),
+            all: MultiProgress::with_draw_target(target),
             state: Mutex::default(),
-        });
-        Self { bars }
+        };
+        Self { bars: Some(bars) }
     }
 
     /// An item of so many bytes is to come.
@@ -186,7 +197,7 @@ impl Bars {
 
     /// Gives bars to items that run, as far as there are lines.
     fn fit(&self, state: &mut State) {
-        let (rows, columns) = self.terminal.size();
+        let (rows, columns) = (self.size)();
         let lines = usize::from(rows).saturating_sub(OTHER_LINES).max(1);
         let shown = state
             .items
@@ -215,7 +226,7 @@ impl Bars {
         if state.items.len() < 2 {
             return;
         }
-        let columns = self.terminal.size().1;
+        let columns = (self.size)().1;
         let total = state.total.get_or_insert_with(|| {
             let bar = ProgressBar::new(0).with_style(style(Kind::Total, columns));
             self.all.add(bar)
@@ -265,7 +276,48 @@ fn style(kind: Kind, columns: u16) -> ProgressStyle {
 
 #[cfg(test)]
 mod tests {
+    use indicatif::InMemoryTerm;
+
     use super::*;
+
+    /// A terminal of that size, in the middle of the work on a hundred items of which some run.
+    fn check(rows: u16, columns: u16, running: usize, want: &[&str]) {
+        let terminal = InMemoryTerm::new(rows, columns);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let screen = Screen::over(target, move || (rows, columns));
+        let name = |number: usize| format!("{number:012}");
+        for number in 0..100 {
+            screen.expect(&name(number), 1_000_000_000);
+        }
+        for number in 0..running {
+            screen.start(&name(number), 1_000_000_000, 0);
+            screen.at(&name(number), 999_999_999);
+            screen.phase(&name(number), "verifying");
+        }
+        // Drawing is held back to twenty times a second.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        screen.at(&name(0), 500_000_000);
+        let shown = terminal.contents();
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines.len() < usize::from(rows), "{shown}");
+        let bars = running.min(usize::from(rows) - OTHER_LINES);
+        assert_eq!(lines.len(), bars + 1, "no line is broken in two:\n{shown}");
+        for (line, want) in [lines[0], lines[lines.len() - 1]].iter().zip(want) {
+            assert!(line.contains(want), "{want}:\n{shown}");
+        }
+        screen.clear();
+        assert_eq!(terminal.contents().trim(), "");
+    }
+
+    #[test]
+    fn what_is_shown_fits_the_terminal() {
+        check(24, 80, 3, &["000000000000 =", "0/100"]);
+        check(24, 80, 64, &["000000000000 =", "0/100"]);
+        check(24, 72, 3, &["000000000000 =", "0/100"]);
+        check(10, 40, 64, &["000000000000 =", "0/100"]);
+        check(6, 20, 3, &["000000000000  50%", "0/100"]);
+        check(4, 8, 3, &["50%", "%"]);
+    }
 
     #[test]
     fn every_template_is_one() {
