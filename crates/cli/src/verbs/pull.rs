@@ -90,7 +90,7 @@ pub(crate) fn pull(
         }));
     } else {
         context.say(&format!(
-            "{}: {} fetched, {} of layers; usable after {:.2} s, on disk after {:.2} s",
+            "{}: {} fetched, {} of layers; ready in {:.2} s, on disk in {:.2} s",
             reference.familiar(),
             render::bytes(pulled.fetched_bytes),
             render::bytes(pulled.tar_bytes),
