@@ -4,8 +4,8 @@
 //! content that no image has, writable layers and the store's own areas add up to what `du` says of the
 //! root. What pruning would free comes from the very plan that pruning carries out.
 //!
-//! Content is looked at and not read: 1,000 images take some 50 ms. Only what no file system counts is
-//! walked: writable layers that are plain directories, and what drivers unpacked.
+//! Content is looked at and not read. Only what no file system counts is walked: writable layers that are
+//! plain directories, and what drivers unpacked.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::SystemTime;

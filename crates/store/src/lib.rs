@@ -24,6 +24,8 @@
 //! Removal: threads claim what they rely on (-> claims), a collection spares that (-> collect), and
 //! what a dead owner left is found by the next one (-> sweep, janitor).
 //!
+//! What everything takes on the disk is told apart by what it is for (-> holdings).
+//!
 //! The disk is waited for by a thread of its own (-> prover).
 //!
 //! Left out: what the bytes mean. The store knows no tar, no HTTP and no Docker.

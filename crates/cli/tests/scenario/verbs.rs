@@ -145,7 +145,7 @@ fn privileged_scenario_df() {
 
     let details: Value = serde_json::from_str(&scene.done(&["inspect", "mine"])).unwrap();
     assert_eq!(details[0]["State"]["Status"], "idle");
-    scene.done(&["rm", "--wait", "mine"]);
+    scene.done(&["rm", "--settle", "mine"]);
     let rows = objects(&scene.done(&["df", "--json"]));
     let would =
         objects(&scene.done(&["prune", "--json", "--filter", "dangling=false", "--dry-run"]));
