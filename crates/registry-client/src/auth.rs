@@ -13,7 +13,7 @@ use lapstrake_distribution::challenge::{self, Bearer, Challenge};
 use lapstrake_distribution::scope::Scope;
 use lapstrake_distribution::token;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{RequestBuilder, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use crate::credentials::Credential;
 use crate::error::Error;
@@ -100,11 +100,16 @@ impl Auth {
             .flat_map(|text| challenge::parse(text))
             .collect();
         if challenges.is_empty() && texts.is_empty() {
-            let known = locked(&self.known);
-            let Some(known) = known.get(&key) else {
-                return Ok(false);
+            let known = locked(&self.known)
+                .get(&key)
+                .map(|known| known.challenges.clone());
+            challenges = match known {
+                Some(challenges) => challenges,
+                None => ask_at_the_door(net, peer).await?,
             };
-            challenges.clone_from(&known.challenges);
+            if challenges.is_empty() {
+                return Ok(false);
+            }
         }
         let (header, until) = learn(net, peer, &challenges, &texts).await?;
         let is_other = Some(&header) != sent;
@@ -116,6 +121,25 @@ impl Auth {
         locked(&self.known).insert(key, known);
         Ok(is_other)
     }
+}
+
+/// What `/v2/` wants. Some registries say it nowhere else, since Docker asks there first.
+async fn ask_at_the_door(net: &Net, peer: &Peer) -> Result<Vec<Challenge>, Error> {
+    let asked = Asked {
+        registry: &peer.endpoint.name,
+        what: "the way to authenticate",
+    };
+    let url = peer.endpoint.url("/v2/")?;
+    let request = net.builder(peer, Method::GET, &url, None).await?;
+    let answer = asked.send(request).await?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Ok(Vec::new());
+    }
+    let texts = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+    Ok(texts
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(challenge::parse)
+        .collect())
 }
 
 async fn learn(

@@ -76,6 +76,25 @@ async fn basic() {
 }
 
 #[tokio::test]
+async fn who_does_not_say_how_to_ask_is_asked_at_the_door() {
+    let (registry, added) = image(Access::BasicAtTheDoor(shared::BASIC.to_owned()));
+    pull(&shared::known(&registry.host(), "hush"), &added)
+        .await
+        .unwrap();
+    let sent: Vec<_> = targets(&registry)
+        .into_iter()
+        .map(|(_, sent)| sent)
+        .collect();
+    assert_eq!(
+        sent,
+        [false, false, true, true, true],
+        "two refusals, then no more"
+    );
+    let error = pull(&shared::anonymous(), &added).await.unwrap_err();
+    assert_eq!(error.class(), Class::PermissionDenied);
+}
+
+#[tokio::test]
 async fn a_token_is_had_without_credentials_and_kept() {
     let (registry, added) = image(Access::Token);
     pull(&shared::anonymous(), &added).await.unwrap();

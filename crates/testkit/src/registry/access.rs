@@ -12,6 +12,8 @@ pub enum Access {
     Open,
     /// Who sends this header: `Basic` and the base64 of `user:password`.
     Basic(String),
+    /// The same, but only `/v2/` says how to ask; elsewhere the refusal has no challenge.
+    BasicAtTheDoor(String),
     /// Who has a token from `/token`, which anyone gets.
     Token,
     /// Who has a token from `/token`, which those get who send this header (see `Basic`).
@@ -45,7 +47,7 @@ impl Tokens {
                     && http::form(&form, "refresh_token").next().as_ref() == Some(token)
                     && http::form(&form, "grant_type").next().as_deref() == Some("refresh_token")
             }
-            Access::Open | Access::Basic(_) | Access::Token => true,
+            Access::Open | Access::Basic(_) | Access::BasicAtTheDoor(_) | Access::Token => true,
         };
         if !is_known {
             return Answer::error(401, "UNAUTHORIZED", "wrong user or password");
@@ -84,7 +86,7 @@ impl Tokens {
         };
         let (is_allowed, challenge) = match access {
             Access::Open => return None,
-            Access::Basic(header) => (
+            Access::Basic(header) | Access::BasicAtTheDoor(header) => (
                 request.authorization() == Some(header),
                 r#"Basic realm="testkit""#.to_owned(),
             ),
@@ -107,9 +109,14 @@ impl Tokens {
                 )
             }
         };
+        let says_how = !matches!(access, Access::BasicAtTheDoor(_)) || path.is_empty();
         (!is_allowed).then(|| {
-            Answer::error(401, "UNAUTHORIZED", "authentication required")
-                .with("WWW-Authenticate", challenge)
+            let refusal = Answer::error(401, "UNAUTHORIZED", "authentication required");
+            if says_how {
+                refusal.with("WWW-Authenticate", challenge)
+            } else {
+                refusal
+            }
         })
     }
 }

@@ -78,6 +78,11 @@ fn decide(request: &Incoming, shared: &Shared, fault: UploadFault) -> Answer {
     if path == "/token" {
         return state.tokens.hand_out(&shared.access, request);
     }
+    let host = shared.address.to_string();
+    if path == "/v2/" {
+        let refusal = state.tokens.refusal(&shared.access, request, &host, "");
+        return refusal.unwrap_or_else(|| Answer::json("{}".to_owned()));
+    }
     // From the right, since a repository may have such words in its name.
     let Some((path, object)) = path.strip_prefix("/v2/").and_then(|path| {
         let (path, name) = path.rsplit_once('/')?;
@@ -86,7 +91,6 @@ fn decide(request: &Incoming, shared: &Shared, fault: UploadFault) -> Answer {
     }) else {
         return Answer::error(404, "UNSUPPORTED", "no such endpoint");
     };
-    let host = shared.address.to_string();
     let repository = path.strip_suffix("/blobs").unwrap_or(path);
     if let Some(refusal) = state
         .tokens
