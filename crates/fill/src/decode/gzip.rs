@@ -179,10 +179,15 @@ impl Gzip {
             });
         }
         let room = at_most(limit, output.len().min(CHUNK));
-        let done = self
-            .inflate
-            .run(input, &mut output[..room], stop)
-            .map_err(|error| Error::from_inflate(error, at))?;
+        let mut run = || {
+            let done = self.inflate.run(input, &mut output[..room], stop);
+            done.map_err(|error| Error::from_inflate(error, at))
+        };
+        let mut done = run()?;
+        if (done.consumed, done.produced, done.at) == (0, 0, At::Inside) {
+            // The end of a block may have been in the bits that were taken before: it got on, by no byte.
+            done = run()?;
+        }
         self.crc = crc32(self.crc, &output[..done.produced]);
         // The trailer holds the length modulo 2^32; a call produces at most CHUNK.
         self.length = self
@@ -196,6 +201,9 @@ impl Gzip {
                 self.part = Part::Trailer {
                     bytes: [0; 8],
                     have: 0,
+                };
+                if (done.consumed, done.produced) == (0, 0) {
+                    return self.step(input, output, at, cutter);
                 }
             }
             At::Block { unused_bits } => {

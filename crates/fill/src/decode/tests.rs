@@ -120,6 +120,30 @@ fn a_gzip_member() {
     check_ok(&gzip(b"hello"), b"hello");
 }
 
+/// A call that is given input takes all of it, unless a span ends or the output is full: also where the end
+/// of a stream was in the bits that a call before took, whose output it filled to the last byte.
+#[test]
+fn all_input_is_taken_where_the_output_ends_with_the_stream() {
+    let limits = Limits {
+        tar_bytes: u64::MAX,
+    };
+    for (length, block) in [
+        (1 << 20, 1 << 18),
+        (50_001_536, 1 << 18),
+        (3 << 20, 1 << 16),
+    ] {
+        let blob = gzip(&vec![0; length]);
+        let mut decoder = Decoder::new(Compression::Gzip, SpanPolicy::MIB, limits).unwrap();
+        let (mut input, mut output) = (&blob[..], vec![0; block]);
+        while !input.is_empty() {
+            let step = decoder.decode(input, &mut output).unwrap();
+            input = &input[step.consumed..];
+            let may_leave = step.boundary.is_some() || step.produced == block;
+            assert!(may_leave || input.is_empty(), "{length}, {block}");
+        }
+    }
+}
+
 #[test]
 fn an_empty_gzip_member() {
     check_ok(&gzip(b""), b"");
