@@ -59,6 +59,9 @@ pub(crate) enum Failure {
         path: std::path::PathBuf,
         source: std::io::Error,
     },
+    /// A tag, and all tags.
+    #[error("{0} names one image: give the repository alone to pull all of its tags")]
+    AllTagsOf(String),
     /// What was asked of the storage makes no sense.
     #[error(transparent)]
     Storage(#[from] crate::storage::Error),
@@ -102,7 +105,8 @@ impl Failure {
                 std::io::ErrorKind::PermissionDenied => 4,
                 _ => 1,
             },
-            Self::NoTime(_)
+            Self::AllTagsOf(_)
+            | Self::NoTime(_)
             | Self::SeveralTimes
             | Self::Contradiction(..)
             | Self::Terminal

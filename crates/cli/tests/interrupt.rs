@@ -100,6 +100,49 @@ fn ctrl_c_ends_a_pull_soon_and_says_what_is_kept() {
 }
 
 #[test]
+fn a_pull_that_was_killed_is_gone_on_with() {
+    let scene = Scene::new();
+    scene.registry.slow_down(Duration::ZERO, 20_000_000);
+    let mut child = scene.begin();
+    scene.wait_for(25_000_000);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene.registry.slow_down(Duration::ZERO, u64::MAX);
+    let bytes = fetched(&scene.begin().wait_with_output().unwrap());
+    let layers: u64 = scene.image.layers.iter().map(|layer| layer.size).sum();
+    assert!(
+        bytes > 0 && bytes <= layers - (16 << 20),
+        "{bytes} of {layers}"
+    );
+}
+
+#[test]
+fn all_tags_of_a_repository() {
+    let scene = Scene::new();
+    for tag in ["2", "3"] {
+        let layer = Layer::plain(tar::of_file("file", tag.as_bytes()));
+        scene.registry.add_image("app", tag, &[layer]);
+    }
+    let name = format!("{}/app", scene.registry.host());
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_lapstrake"))
+            .arg("--root")
+            .arg(scene.root().join("root"))
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = run(&["pull", "--all-tags", &name]);
+    assert!(output.status.success(), "{output:?}");
+    let images = String::from_utf8(run(&["--json", "images"]).stdout).unwrap();
+    for tag in ["1", "2", "3"] {
+        assert!(images.contains(&format!("{name}:{tag}")), "{images}");
+    }
+    let wrong = run(&["pull", "--all-tags", &format!("{name}:1")]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+}
+
+#[test]
 fn the_second_of_two_processes_fetches_nothing() {
     let scene = Scene::new();
     scene.registry.slow_down(Duration::ZERO, 20_000_000);

@@ -42,6 +42,14 @@ pub enum Error {
         /// Why.
         source: lapstrake_erofs::Error,
     },
+    /// A blob that is no layer that can be used.
+    #[error("the layer in blob {blob} cannot be used: {source}")]
+    Layer {
+        /// The blob.
+        blob: Digest,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
     /// A blob that is not what its name says.
     #[error(
         "blob {want} of {size} bytes arrived as {received} bytes with digest {got}: it was damaged or replaced on the way"
@@ -102,7 +110,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the store cannot be repaired.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}{}", path.display(), hint(source))]
     Unwritable {
         /// Which.
         path: PathBuf,
@@ -210,6 +218,7 @@ impl Error {
     pub fn class(&self) -> Class {
         use lapstrake_registry_client::Class as Client;
         match self {
+            Self::Layer { source, .. } => source.class(),
             Self::Registry(error) => match error.class() {
                 Client::NotFound => Class::NotFound,
                 Client::PermissionDenied => Class::PermissionDenied,
@@ -264,4 +273,12 @@ fn is_full(error: &std::io::Error) -> bool {
         error.kind(),
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
     )
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    if is_full(error) {
+        ": make room, as lapstrake prune does, and try again"
+    } else {
+        ""
+    }
 }

@@ -34,7 +34,7 @@ use split::{Sink, Splitting};
 
 use lapstrake_bridge::PipeReader;
 use lapstrake_fill::decode::Boundary;
-use lapstrake_oci::{Compression, Descriptor, DiffId};
+use lapstrake_oci::{Compression, Descriptor, DiffId, Digest};
 use lapstrake_store::Store;
 
 use crate::error::{Error, Result};
@@ -153,17 +153,32 @@ impl Begun {
             let decoded = decode.join().map_err(|_panic| Error::Panicked("decode"))?;
             Ok::<_, Error>((decoded, split))
         })?;
+        let named = |error| named(error, &wanted.blob.digest);
         // If both failed, the side that failed first says why; the other only saw it go.
         match (decoded, split) {
-            (Err(Error::Abandoned), Err(error)) | (Ok(_), Err(error)) => Err(error),
+            (Err(Error::Abandoned), Err(error)) | (Ok(_), Err(error)) => Err(named(error)),
             (Err(error), _) => {
                 if is_worth_going_on(&error) {
                     splitting.leave();
                 }
-                Err(error)
+                Err(named(error))
             }
-            (Ok(compression), Ok(())) => splitting.finish()?.stage(wanted, compression),
+            (Ok(compression), Ok(())) => {
+                let split = splitting.finish().map_err(named)?;
+                split.stage(wanted, compression)
+            }
         }
+    }
+}
+
+/// An error of a layer's contents, with the name of its blob.
+fn named(error: Error, blob: &Digest) -> Error {
+    match error {
+        Error::Decode(_) | Error::Tar { .. } => Error::Layer {
+            blob: blob.clone(),
+            source: Box::new(error),
+        },
+        other => other,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lapstrake_engine::{Engine, Limits, Platform, PullOptions, Reference};
+use lapstrake_engine::{Engine, Error, Limits, Platform, PullOptions, Reference};
+use lapstrake_oci::reference::{DEFAULT_TAG, Tag};
 use serde_json::json;
 
 use crate::context::{Context, runtime};
@@ -18,19 +19,40 @@ use crate::render;
 pub(crate) struct Pull {
     /// The image, such as debian:12 or localhost:5000/app@sha256:…
     reference: Reference,
+    /// Pull all images of the repository, by the tags that they have there.
+    #[arg(short, long)]
+    all_tags: bool,
     #[command(flatten)]
     how: Pulling,
 }
 
 impl Pull {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
-        pull(
-            context,
-            &context.own_patiently()?,
-            &self.reference,
-            &self.how,
-        )?;
+        let engine = context.own_patiently()?;
+        for reference in self.references(context)? {
+            pull(context, &engine, &reference, &self.how)?;
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// What to pull, in this order.
+    fn references(&self, context: &Context) -> Result<Vec<Reference>> {
+        if !self.all_tags {
+            return Ok(vec![self.reference.clone()]);
+        }
+        // A name without a tag has become one with the tag that is meant then.
+        let has_tag = |tag: &Tag| tag.as_str() != DEFAULT_TAG;
+        if self.reference.digest().is_some() || self.reference.tag().is_some_and(has_tag) {
+            return Err(Failure::AllTagsOf(self.reference.familiar()));
+        }
+        let client = context.client(&self.how.network)?;
+        let repo = self.reference.repo();
+        let tags = runtime()?
+            .block_on(unless_interrupted(client.tags(repo)))?
+            .ok_or(Failure::Interrupted("nothing was fetched"))?
+            .map_err(Error::from)?;
+        let tagged = |tag| Reference::tagged(repo.clone(), tag);
+        Ok(tags.into_iter().map(tagged).collect())
     }
 }
 

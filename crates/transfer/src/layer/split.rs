@@ -15,7 +15,7 @@ use lapstrake_tree::split::{DataSink, SplitLayer, Splitter};
 
 use super::partial::{Keeper, Place, restart_text};
 use super::{Block, Blocks, Wanted};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index;
 use crate::limits::Limits;
 
@@ -35,6 +35,19 @@ impl Sink {
             stage,
             was_there: there,
             there,
+        }
+    }
+}
+
+impl Sink {
+    /// An error of the splitter; one of writing with the file's name.
+    fn named(&self, error: lapstrake_tree::error::Error) -> Error {
+        match error {
+            lapstrake_tree::error::Error::Io { source, .. } => Error::Unwritable {
+                path: self.stage.data().to_owned(),
+                source,
+            },
+            other => other.into(),
         }
     }
 }
@@ -77,8 +90,8 @@ impl Splitting {
     pub(super) fn feed(&mut self, tar: &[u8]) -> Result<()> {
         self.hasher.update(tar);
         self.recorder.update(tar);
-        self.splitter.feed(tar, &mut self.sink)?;
-        Ok(())
+        let fed = self.splitter.feed(tar, &mut self.sink);
+        fed.map_err(|error| self.sink.named(error))
     }
 
     /// Ends a span.
@@ -129,7 +142,8 @@ impl Splitting {
 
     /// Ends the tar.
     pub(super) fn finish(mut self) -> Result<Split> {
-        let layer = self.splitter.finish(&mut self.sink)?;
+        let layer = self.splitter.finish(&mut self.sink);
+        let layer = layer.map_err(|error| self.sink.named(error))?;
         Ok(Split {
             layer,
             stage: self.sink.stage,
