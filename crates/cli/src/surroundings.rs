@@ -8,11 +8,6 @@ use lapstrake_engine::Surroundings;
 /// Looks around for an engine over the store at `root`.
 pub(crate) fn look(root: &Path, run_dir: Option<&Path>) -> io::Result<Surroundings> {
     let root = std::path::absolute(root)?;
-    let read = |path: &str| {
-        std::fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot read {path}: {error}")))
-    };
     let run = match run_dir {
         Some(dir) => std::path::absolute(dir)?,
         None => Path::new("/run/lapstrake").join(key(&root)),
@@ -23,6 +18,36 @@ pub(crate) fn look(root: &Path, run_dir: Option<&Path>) -> io::Result<Surroundin
         boot_id: read("/proc/sys/kernel/random/boot_id")?,
         root,
     })
+}
+
+/// What the running kernel says of itself.
+pub(crate) struct Kernel {
+    /// Such as 6.12.48.
+    pub(crate) release: String,
+    /// The file systems that it knows now; modules may add more.
+    pub(crate) filesystems: Vec<String>,
+    pub(crate) has_fuse_device: bool,
+    pub(crate) has_loop_devices: bool,
+}
+
+/// Asks the kernel.
+pub(crate) fn kernel() -> io::Result<Kernel> {
+    let filesystems = read("/proc/filesystems")?;
+    let names = filesystems
+        .lines()
+        .filter_map(|line| line.split('\t').nth(1));
+    Ok(Kernel {
+        release: read("/proc/sys/kernel/osrelease")?,
+        filesystems: names.map(str::to_owned).collect(),
+        has_fuse_device: Path::new("/dev/fuse").exists(),
+        has_loop_devices: Path::new("/dev/loop-control").exists(),
+    })
+}
+
+fn read(path: &str) -> io::Result<String> {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim_end().to_owned())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot read {path}: {error}")))
 }
 
 /// A short name for a store's path, the same in every process: FNV-1a, 64 bits, in hex.

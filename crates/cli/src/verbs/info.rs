@@ -1,5 +1,6 @@
 //! `lapstrake info`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use lapstrake_engine::StorageInfo;
@@ -8,6 +9,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::Result;
 use crate::render;
+use crate::surroundings::{self, Kernel};
 
 /// Say which storage driver is used and why, and what else there is to know of the store.
 #[derive(Debug, clap::Args)]
@@ -21,15 +23,17 @@ impl Info {
         } else {
             context.own()?
         };
-        show(&engine.storage()?, context.json);
+        let storage = engine.storage()?;
+        // What the driver tried may have loaded modules: the kernel is asked after that.
+        show(&storage, &surroundings::kernel()?, context);
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// Prints what is used and why.
-fn show(info: &StorageInfo, as_json: bool) {
+fn show(info: &StorageInfo, kernel: &Kernel, context: &Context) {
     let choice = &info.choice;
-    if as_json {
+    if context.json {
         let candidates = choice
             .candidates
             .iter()
@@ -47,6 +51,7 @@ fn show(info: &StorageInfo, as_json: bool) {
             "Driver": choice.driver.as_str(), "DriverStatus": status.collect::<Vec<_>>(),
             "Why": choice.why, "Candidates": candidates.collect::<Vec<_>>(),
             "Notes": choice.notes, "OptionsWithoutEffect": info.without_effect,
+            "KernelVersion": kernel.release, "KernelFeatures": features(kernel),
             "Images": info.images, "LayersInUse": info.layers_in_use,
         }));
         return;
@@ -70,6 +75,30 @@ fn show(info: &StorageInfo, as_json: bool) {
     for option in &info.without_effect {
         render::line(&format!(" Option without effect: {option}"));
     }
+    let features = features(kernel);
+    let text = |has: bool| {
+        let these = features.iter().filter(|(_, there)| **there == has);
+        these.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    render::line(&format!("Kernel Version: {}", kernel.release));
+    render::line(&format!(" Features: {}", text(true)));
+    if !text(false).is_empty() {
+        render::line(&format!(
+            " Not there, or modules not loaded: {}",
+            text(false)
+        ));
+    }
     render::line(&format!("Images: {}", info.images));
     render::line(&format!("Layers in use: {}", info.layers_in_use));
+}
+
+/// What of the kernel is of use here, and whether it is there.
+fn features(kernel: &Kernel) -> BTreeMap<&'static str, bool> {
+    let filesystem = |name: &str| kernel.filesystems.iter().any(|known| known == name);
+    BTreeMap::from([
+        ("EROFS", filesystem("erofs")),
+        ("FUSE", filesystem("fuse") && kernel.has_fuse_device),
+        ("loop devices", kernel.has_loop_devices),
+        ("overlay", filesystem("overlay")),
+    ])
 }
