@@ -49,7 +49,7 @@ fn tell(loaded: &Loaded, context: &Context) {
         if context.json {
             let names = image.names.iter().map(ToString::to_string);
             render::json(&json!({
-                "id": image.id, "names": names.collect::<Vec<_>>(), "manifest": image.manifest,
+                "event": "loaded", "id": image.id, "names": names.collect::<Vec<_>>(), "manifest": image.manifest,
                 "platform": image.platform.to_string(),
             }));
             continue;
