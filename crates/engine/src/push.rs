@@ -7,6 +7,7 @@ use lapstrake_transfer::{PushEvent, PushOptions, PushedImage, ToPush};
 
 use crate::Engine;
 use crate::error::Result;
+use crate::names::ImageName;
 
 /// What was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Engine {
     pub async fn push(
         &self,
         client: &Client,
-        image: &Reference,
+        image: impl Into<ImageName>,
         to: &Reference,
         options: &PushOptions,
         tell: impl Fn(PushEvent) + Send + Sync + 'static,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use lapstrake_engine::{
-    Compression, Digests, Encoding, LayerWay, PushOptions, Pushed, PushedLayer, Reference,
+    Compression, Digests, Encoding, Error, ImageName, LayerWay, PushOptions, Pushed, PushedLayer,
+    Reference,
 };
 use serde_json::{Value, json};
 
@@ -21,9 +22,9 @@ use crate::render;
 /// none of that works, or no registry ever had it, it is compressed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Push {
-    /// The image, such as localhost:5000/app:1
-    reference: Reference,
-    /// Under which name, if not that of the image.
+    /// The image, such as localhost:5000/app:1; or an id or its beginning.
+    image: ImageName,
+    /// Under which name, if not that of the image. An id needs one.
     to: Option<Reference>,
     /// Fail rather than push a manifest with another digest, and before anything is sent.
     #[arg(long, conflicts_with = "recompress")]
@@ -66,21 +67,24 @@ impl Push {
             encoding: self.encoding()?,
             parallel: context.parallel(self.parallel),
         };
-        let to = self.to.as_ref().unwrap_or(&self.reference);
+        let to = match &self.to {
+            Some(to) => to.clone(),
+            None => self.image.reference().map_err(Error::Name)?,
+        };
         let client = context.client(&self.network)?;
         let engine = context.own_patiently()?;
         let progress = Arc::new(Progress::new(context));
         let shown = Arc::clone(&progress);
-        let pushing = engine.push(&client, &self.reference, to, &options, move |event| {
+        let pushing = engine.push(&client, &self.image, &to, &options, move |event| {
             shown.tell(&event)
         });
         let pushed = runtime()?.block_on(unless_interrupted(pushing))?;
         let pushed = pushed.ok_or(Failure::Interrupted(WHAT_IS_KEPT))??;
         progress.clear();
         if context.json {
-            render::json(&object(to, &pushed));
+            render::json(&object(&to, &pushed));
         } else {
-            tell(context, to, &pushed);
+            tell(context, &to, &pushed);
         }
         Ok(ExitCode::SUCCESS)
     }
