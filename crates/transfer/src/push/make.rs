@@ -18,7 +18,7 @@ use crate::check::settle_layer;
 use crate::encode::{Encoder, Encoding, Ends};
 use crate::error::{Error, Result};
 
-/// Bytes of a tar that are read and hashed at a time.
+/// Threads that compress a layer, at most: each has two members in memory.
 const MOST_ENCODERS: usize = 8;
 
 /// How a blob is made of its layer's tar.
