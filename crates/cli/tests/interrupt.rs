@@ -117,6 +117,36 @@ fn a_pull_that_was_killed_is_gone_on_with() {
 }
 
 #[test]
+fn what_a_killed_pull_left_is_counted_and_pruned() {
+    let scene = Scene::new();
+    scene.registry.slow_down(Duration::ZERO, 20_000_000);
+    let mut child = scene.begin();
+    scene.wait_for(25_000_000);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lapstrake"))
+            .arg("--root")
+            .arg(scene.root().join("root"))
+            .arg("--run-dir")
+            .arg(scene.root().join("run"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tree = run(&["--json", "df", "--tree"]);
+    let prunable = tree.lines().find_map(|line| {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        object["prunable"].as_u64()
+    });
+    assert!(prunable.unwrap() > 16 << 20, "{tree}");
+    run(&["prune"]);
+    assert_eq!(largest(&scene.root().join("root/content/tmp")), 0);
+}
+
+#[test]
 fn all_tags_of_a_repository() {
     let scene = Scene::new();
     for tag in ["2", "3"] {

@@ -99,6 +99,8 @@ pub struct DiskUsage {
     pub prunable_all: u64,
     /// What of that is damaged content.
     pub prunable_quarantine: u64,
+    /// What of both are layers that pulls left unfinished.
+    pub prunable_unfinished: u64,
 }
 
 impl Held {
@@ -158,12 +160,16 @@ impl Engine {
                 |object: &Object| Ok(holdings.objects.get(object).cloned().unwrap_or_default());
             lapstrake_store::plan(inventory, &names, &mounted, measure)
         };
-        let prunable = plan(&inventory, Which::Dangling)?.bytes;
+        let unfinished = collection.unfinished()?;
+        let prunable_unfinished = freed(unfinished.iter().flat_map(|left| &left.files));
+        let dangling = plan(&inventory, Which::Dangling)?;
+        let prunable = dangling.and_unfinished(unfinished.clone()).bytes;
         let unused = plan(&inventory.clone().without_strays(), Which::Unused)?;
         let quarantined = collection.quarantined()?;
         let damaged = quarantined.iter().flat_map(|damaged| &damaged.files);
         let prunable_quarantine = freed(damaged);
-        let prunable_all = unused.and(quarantined).bytes;
+        let unused = unused.and(quarantined).and_unfinished(unfinished);
+        let prunable_all = unused.bytes;
 
         let mut once = Once::default();
         let objects: BTreeMap<_, _> = (holdings.objects.iter())
@@ -184,6 +190,7 @@ impl Engine {
             prunable,
             prunable_all,
             prunable_quarantine,
+            prunable_unfinished,
         };
         usage.total = usage.content();
         usage.total.add(usage.written());

@@ -65,7 +65,7 @@ fn rows(usage: &DiskUsage) -> Vec<Row> {
             total: Some(usage.images.len()),
             active: Some(in_use.count()),
             held: usage.content(),
-            reclaimable: usage.prunable_all - usage.prunable_quarantine,
+            reclaimable: usage.prunable_all - usage.prunable_quarantine - usage.prunable_unfinished,
         },
         Row {
             kind: "writable layers",
@@ -83,6 +83,7 @@ fn rows(usage: &DiskUsage) -> Vec<Row> {
         reclaimable: match area {
             Area::Quarantine => usage.prunable_quarantine,
             Area::Trash => held.bytes,
+            Area::Staged => usage.prunable_unfinished,
             _ => 0,
         },
     }));
