@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use lapstrake_distribution::scope::Scope;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::endpoint::Endpoint;
@@ -99,6 +101,9 @@ impl Net {
             }
             if let Some((media_type, body)) = &request.body {
                 builder = builder.header(CONTENT_TYPE, media_type).body(body.clone());
+            } else if request.method == Method::POST {
+                // Some servers refuse a POST that doesn't say so.
+                builder = builder.header(CONTENT_LENGTH, 0);
             }
             let answer = request.asked().send(builder).await?;
             if !answer.status().is_redirection() {

@@ -112,6 +112,22 @@ async fn without_faults() {
 }
 
 #[tokio::test]
+async fn a_registry_that_knows_only_how_docker_pushes() {
+    for (mode, requests) in [
+        (Mode::Known, "POST PUT GET POST PATCH PUT"),
+        (Mode::Unknown, "POST PATCH PUT"),
+        (Mode::Pieces(300_000), "POST PATCH PATCH PATCH PUT"),
+    ] {
+        let registry = Registry::start(Access::Open);
+        registry.know_little_of_uploads();
+        let bytes = shared::noise(LENGTH);
+        let pushed = push(&registry, mode, &bytes).await.unwrap();
+        assert!(registry.blob(&pushed.digest).as_deref() == Some(&bytes[..]));
+        assert_eq!(methods(&registry), requests, "{mode:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_resumed_where_it_broke() {
     let cut = [UploadFault::CutAfter(200_000)];
     let registry = arrives(Mode::Known, &cut, "POST PUT GET PATCH PUT").await;

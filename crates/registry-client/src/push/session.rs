@@ -47,6 +47,8 @@ pub(super) struct Session<'a, S> {
     what: String,
     progress: Arc<Progress>,
     pushing: Pushing,
+    /// Whether the registry failed at a blob that came in one request.
+    was_whole_refused: bool,
     /// The source where a piece ended, with what was read of it but not sent. It can't be shared between
     /// threads, which a push may be: nobody ever waits for this lock.
     open: Mutex<Option<Reading>>,
@@ -78,6 +80,7 @@ impl<'a, S: Source> Session<'a, S> {
             what,
             progress: Progress::new(want.is_some()),
             pushing: client.net.options.pushing,
+            was_whole_refused: false,
             open: Mutex::default(),
         }
     }
@@ -120,6 +123,13 @@ impl<'a, S: Source> Session<'a, S> {
                 self.pushing = Pushing::Pieces(FALLBACK_PIECE);
                 place = self.begin().await?;
                 continue;
+            }
+            // Docker and skopeo send a blob and then its name, so a registry may know nothing else.
+            if let Error::Status {
+                status: 500 | 501, ..
+            } = &error
+            {
+                self.was_whole_refused = true;
             }
             patience.received(place.has.saturating_sub(best));
             best = best.max(place.has);
@@ -203,7 +213,7 @@ impl<'a, S: Source> Session<'a, S> {
         };
         match (pieces, self.want, self.source.length()) {
             (Some(bytes), _, _) => self.send_pieces(place, bytes).await?,
-            (None, Some(digest), Some(length)) if !was_resumed => {
+            (None, Some(digest), Some(length)) if !was_resumed && !self.was_whole_refused => {
                 // All in one request, which says at once what it is.
                 let body = self.body(0, Some(length)).await?;
                 let url = with_digest(&place.url, digest);
@@ -350,7 +360,8 @@ impl<'a, S: Source> Session<'a, S> {
             .unwrap_or_else(|_| place.url.clone());
         let sent = self.progress.at();
         let has = http::text(answer.headers(), &RANGE).and_then(range::parse_received);
-        if has.is_some_and(|has| has != sent) {
+        // It can't have more than was sent: who says so tells the length and not the last byte's place.
+        if has.is_some_and(|has| has < sent) {
             return Err(self.asked().unreachable(format!(
                 "it has {} of {sent} bytes that were sent",
                 has.unwrap_or_default()

@@ -36,6 +36,9 @@ pub(super) struct Uploads {
     pub(super) faults: VecDeque<UploadFault>,
     /// Whether sessions can be asked where they stand.
     pub(super) are_silent: bool,
+    /// Whether the registry knows little: it fails at blobs that come in one request, and tells the
+    /// length of what came where the place of the last byte is asked for.
+    pub(super) are_simple: bool,
     /// What is told as the least length of a piece.
     pub(super) least_piece: Option<usize>,
 }
@@ -64,6 +67,9 @@ impl UploadFault {
 
 /// `POST …/blobs/uploads/`: begins a session, or mounts.
 pub(super) fn begin(state: &mut State, request: &Incoming, path: &str) -> Answer {
+    if request.header("content-length").is_none() {
+        return Answer::error(411, "UNSUPPORTED", "a length is required, be it 0");
+    }
     if let Some(digest) = query(&request.target, "mount")
         && state.content.blob(&digest).is_some()
         && query(&request.target, "from").is_some_and(|from| state.mountable.contains(&from))
@@ -114,6 +120,9 @@ pub(super) fn go_on(
             None => answer,
         };
     }
+    if state.uploads.are_simple && request.method == "PUT" && !request.body.is_empty() {
+        return Answer::error(500, "UNSUPPORTED", "blobs come in PATCH here");
+    }
     if let Some(range) = request.header("content-range") {
         let first = range
             .split_once('-')
@@ -136,7 +145,9 @@ pub(super) fn go_on(
         return Answer::empty(500).ending(Ending::Silent);
     }
     session.state += 1;
-    let answer = if request.method == "PATCH" {
+    let answer = if request.method == "PATCH" && state.uploads.are_simple {
+        progress_to(session.bytes.len(), 202, path, name, session)
+    } else if request.method == "PATCH" {
         progress(202, path, name, session)
     } else {
         finish(state, request, path, name)
@@ -171,6 +182,10 @@ fn created(path: &str, digest: &str) -> Answer {
 
 fn progress(status: u16, path: &str, name: &str, session: &Session) -> Answer {
     let last = session.bytes.len().saturating_sub(1);
+    progress_to(last, status, path, name, session)
+}
+
+fn progress_to(last: usize, status: u16, path: &str, name: &str, session: &Session) -> Answer {
     Answer::empty(status)
         .with(
             "Location",
