@@ -14,7 +14,7 @@
 //! Why libdeflate: at the same level and no larger, it needs two thirds of the time of zlib-rs. It compresses
 //! only what is in memory whole, hence members.
 
-mod member;
+pub(crate) mod member;
 mod stream;
 
 use std::fmt;
@@ -72,6 +72,21 @@ impl Encoding {
             });
         }
         Ok(Self { compression, level })
+    }
+
+    /// The encodings that somebody may have used, the usual one first: not zstd's levels above 9, which take
+    /// long to try.
+    pub(crate) fn likely(compression: Compression) -> impl Iterator<Item = Self> {
+        let most = if compression == Compression::Zstd {
+            9
+        } else {
+            12
+        };
+        let usual = Self::new(compression, None).ok();
+        let others = (0..=most).filter_map(move |level| Self::new(compression, Some(level)).ok());
+        usual
+            .into_iter()
+            .chain(others.filter(move |other| Some(*other) != usual))
     }
 
     /// How it compresses.

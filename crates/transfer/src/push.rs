@@ -17,6 +17,7 @@ mod facts;
 mod make;
 mod manifest;
 mod plan;
+mod recognise;
 mod send;
 mod watch;
 

@@ -20,7 +20,7 @@ use lapstrake_registry_client::{Client, Credential, Credentials, Options};
 use lapstrake_store::{HostId, ImageRecord, LayerState, Store};
 use lapstrake_testkit::registry::{Access, Fault, Layer, Registry, UploadFault};
 use lapstrake_testkit::tar::Tar;
-use lapstrake_transfer::encode::Encoding;
+use lapstrake_transfer::encode::{Encoder, Encoding, Ends};
 use lapstrake_transfer::{
     Digests, Error, LayerWay, Limits, PullOptions, PushEvent, PushOptions, PushedImage, ToPush,
     add_image, add_tar, pull, push,
@@ -244,6 +244,41 @@ fn without_the_source_layers_are_compressed_and_that_is_said() {
     let (_, raw) = two.other.manifest("app", "1").unwrap();
     let manifest = Parsed::<Manifest>::manifest(raw).unwrap();
     assert_eq!(manifest.config.digest, two.scene.image.config.digest);
+}
+
+/// A layer as this program compresses it.
+fn ours(tar: Vec<u8>, compression: Compression, level: u8, media_type: &str) -> Layer {
+    let encoding = Encoding::new(compression, Some(level)).unwrap();
+    let mut blob = Vec::new();
+    let open = |_from| Ok(&tar[..]);
+    let mut encoder = Encoder::open(encoding, 2, &Ends::default(), 0, open).unwrap();
+    encoder.read_to_end(&mut blob).unwrap();
+    Layer {
+        blob,
+        media_type: media_type.to_owned(),
+        ..Layer::plain(tar)
+    }
+}
+
+#[test]
+fn blobs_that_this_program_made_are_made_again_though_nobody_has_them() {
+    let made: [fn(Vec<u8>) -> Layer; 4] = [
+        |tar| ours(tar, Compression::Gzip, 6, media_type::OCI_LAYER_GZIP),
+        |tar| ours(tar, Compression::Gzip, 9, media_type::OCI_LAYER_GZIP),
+        |tar| ours(tar, Compression::Zstd, 3, media_type::OCI_LAYER_ZSTD),
+        |tar| ours(tar, Compression::Zstd, 7, media_type::OCI_LAYER_ZSTD),
+    ];
+    for blob in made {
+        let mut two = Two {
+            scene: Scene::pulled_as(blob),
+            ..Two::new()
+        };
+        two.scene.registry = Registry::start(Access::Open);
+        let pushed = two.push(&two.to("app:1"), &INSIST).unwrap();
+        assert_eq!(ways(&pushed), [&LayerWay::Made; 3]);
+        assert!(pushed.same_manifest);
+        two.content_is_right(&pushed);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use zstd::bulk::Compressor as Zstd;
 use super::Encoding;
 
 /// Bytes of tar in a member that is not the last. Part of what [`super::VERSION`] stands for.
-pub(super) fn tar_bytes(compression: Compression) -> usize {
+pub(crate) fn tar_bytes(compression: Compression) -> usize {
     match compression {
         Compression::None | Compression::Gzip => 1 << 20,
         // The window of the usual level.
@@ -18,14 +18,14 @@ pub(super) fn tar_bytes(compression: Compression) -> usize {
 }
 
 /// Compresses members, one at a time.
-pub(super) enum Codec {
+pub(crate) enum Codec {
     Plain,
     Gzip(Gzip),
     Zstd(Zstd<'static>),
 }
 
 impl Codec {
-    pub(super) fn new(encoding: Encoding) -> io::Result<Self> {
+    pub(crate) fn new(encoding: Encoding) -> io::Result<Self> {
         let level = i32::from(encoding.level);
         Ok(match encoding.compression {
             Compression::None => Self::Plain,
@@ -40,7 +40,7 @@ impl Codec {
     }
 
     /// Makes a member of `tar`, in the place of what `out` holds.
-    pub(super) fn encode(&mut self, tar: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn encode(&mut self, tar: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         let length = match self {
             Self::Plain => {
                 out.clear();

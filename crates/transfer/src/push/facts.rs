@@ -119,7 +119,7 @@ impl Known {
         let tar_len = record.map(|record| record.tar_len);
         let tar_len = tar_len.filter(|_| store.find_layer(&diff_id).is_some());
         let recipe = match tar_len {
-            Some(_) => Recipe::of(store, &diff_id, &blob)?,
+            Some(_) => Recipe::of(store, &diff_id, &blob),
             None => None,
         };
         Ok(Self {

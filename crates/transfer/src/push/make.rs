@@ -13,6 +13,7 @@ use lapstrake_oci::{Compression, Descriptor, DiffId};
 use lapstrake_store::{LayerState, Store};
 use lapstrake_tree::view::TarView;
 
+use super::recognise;
 use super::watch::Seen;
 use crate::check::settle_layer;
 use crate::encode::{Encoder, Encoding, Ends};
@@ -32,12 +33,12 @@ pub(super) enum Recipe {
 
 impl Recipe {
     /// What is known of how a blob is made; `None` if nothing is.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "what is kept of other blobs is read from the store"
-    )]
-    pub(super) fn of(_store: &Store, layer: &DiffId, blob: &Descriptor) -> Result<Option<Self>> {
-        Ok((blob.digest == layer.0).then_some(Self::Tar))
+    pub(super) fn of(store: &Store, layer: &DiffId, blob: &Descriptor) -> Option<Self> {
+        if blob.digest == layer.0 {
+            return Some(Self::Tar);
+        }
+        let files = store.find_layer(layer)?;
+        recognise::encoding_of(&files, blob).map(Self::Encoded)
     }
 
     /// How long the blob will be, if that is known.
