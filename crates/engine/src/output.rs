@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lapstrake_sys::publish::{Published, StagedFile, rename_new};
 
+use lapstrake_transfer::archive::Out;
+
 use crate::error::{Error, Result, io_error};
 
 /// As Docker's: an image may hold what is not for everyone.
@@ -77,6 +79,14 @@ impl Output {
                 .replace(&path, &unique)
                 .map_err(io_error("write", &path)),
             Self::InPlace(_) => Ok(()),
+        }
+    }
+
+    /// The file, and whether it is a regular one.
+    pub(crate) fn out(&mut self) -> Out<'_> {
+        match self {
+            Self::Staged { staged, .. } => Out::File(staged.file()),
+            Self::InPlace(file) => Out::Stream(file),
         }
     }
 

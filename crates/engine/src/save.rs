@@ -42,7 +42,7 @@ impl Engine {
         &self,
         images: &[ImageName],
         what: &SaveAs<'_>,
-        tell: &dyn Fn(SaveEvent),
+        tell: &(dyn Fn(SaveEvent) + Sync),
     ) -> Result<Saved> {
         let names = self.store.state().names()?;
         let chosen = choose(&names, images)?;
@@ -59,7 +59,7 @@ impl Engine {
             SaveAs::Archive(target) => {
                 let plan = plan(&images, Form::Docker);
                 let mut output = Output::to(target)?;
-                write_tar(&self.store, &plan, &mut output, tell)?;
+                write_tar(&self.store, &plan, output.out(), tell)?;
                 output.finish()?;
                 plan
             }

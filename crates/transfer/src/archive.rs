@@ -19,4 +19,4 @@ pub use compress::Compressor;
 pub use load::{LoadEvent, LoadFrom, LoadOptions, Loaded, LoadedImage, load};
 pub use plan::{Content, Entry, Form, Plan, Planned, ToSave, plan};
 pub use problem::Problem;
-pub use write::{SaveEvent, write_directory, write_tar};
+pub use write::{Out, SaveEvent, write_directory, write_tar};

@@ -7,14 +7,14 @@
 mod shared;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
 use lapstrake_oci::{Algorithm, Config, Image, Manifest, Parsed, Reference};
 use lapstrake_store::Store;
 use lapstrake_transfer::Error;
 use lapstrake_transfer::archive::{
-    Form, Plan, SaveEvent, ToSave, plan, write_directory, write_tar,
+    Form, Out, Plan, SaveEvent, ToSave, plan, write_directory, write_tar,
 };
 use serde_json::{Value, json};
 use shared::Scene;
@@ -42,7 +42,7 @@ fn to_save(scene: &Scene, store: &Store, names: &[&str]) -> ToSave {
 
 fn saved(store: &Store, plan: &Plan) -> Vec<u8> {
     let mut tar = Vec::new();
-    write_tar(store, plan, &mut tar, &|_event| {}).unwrap();
+    write_tar(store, plan, Out::Stream(&mut tar), &|_event| {}).unwrap();
     tar
 }
 
@@ -170,15 +170,49 @@ fn a_damaged_layer_is_never_saved_silently() {
         .open(store.content.layer_files(&scene.id(0)).data)
         .unwrap();
     data.write_all_at(b"x", 2_000_000).unwrap();
-    let save = || write_tar(&store, &plan, &mut io::sink(), &|_event| {});
+    let save = || write_tar(&store, &plan, Out::Stream(&mut io::sink()), &|_event| {});
     let error = save().unwrap_err();
-    assert!(
-        matches!(&error, Error::NotSound { id, .. } if *id == scene.id(0)),
-        "{error}"
-    );
+    for error in [error, saved_in_file(&store, &plan).unwrap_err()] {
+        assert!(
+            matches!(&error, Error::NotSound { id, .. } if *id == scene.id(0)),
+            "{error}"
+        );
+    }
     data.set_len(4096).unwrap();
-    let error = save().unwrap_err();
-    assert!(error.to_string().contains("ends early"), "{error}");
+    for error in [
+        save().unwrap_err(),
+        saved_in_file(&store, &plan).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("ends early"), "{error}");
+    }
+}
+
+/// An archive in a regular file.
+fn saved_in_file(store: &Store, plan: &Plan) -> Result<Vec<u8>, Error> {
+    let mut file = tempfile::tempfile().unwrap();
+    write_tar(store, plan, Out::File(&mut file), &|_event| {})?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    Ok(bytes)
+}
+
+#[test]
+fn a_file_has_the_bytes_of_a_stream_with_a_span_table_or_without() {
+    let scene = Scene::pulled();
+    let store = scene.store();
+    let plan = plan(&[to_save(&scene, &store, &["app:1"])], Form::Docker);
+    let want = saved(&store, &plan);
+    assert!(saved_in_file(&store, &plan).unwrap() == want);
+    let spans = store.content.layer_files(&scene.id(0)).spans;
+    let file = std::fs::File::options().write(true).open(&spans).unwrap();
+    file.write_all_at(b"x", 100).unwrap();
+    assert!(saved_in_file(&store, &plan).unwrap() == want);
+    // Of another layer: it is sound, but of another tar.
+    std::fs::copy(store.content.layer_files(&scene.id(1)).spans, &spans).unwrap();
+    assert!(saved_in_file(&store, &plan).unwrap() == want);
+    std::fs::remove_file(&spans).unwrap();
+    assert!(saved_in_file(&store, &plan).unwrap() == want);
 }
 
 /// A reader that goes after so many bytes.
@@ -204,7 +238,8 @@ fn a_reader_that_goes_ends_it() {
     let store = scene.store();
     let plan = plan(&[to_save(&scene, &store, &["app:1"])], Form::Docker);
     for bytes in [0, 600, 1_000_000] {
-        let error = write_tar(&store, &plan, &mut Goes(bytes), &|_event| {}).unwrap_err();
+        let error =
+            write_tar(&store, &plan, Out::Stream(&mut Goes(bytes)), &|_event| {}).unwrap_err();
         let gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
         assert!(
             matches!(&error, Error::Output(source) if gone(source)),
@@ -218,12 +253,12 @@ fn progress_adds_up() {
     let scene = Scene::pulled();
     let store = scene.store();
     let plan = plan(&[to_save(&scene, &store, &["app:1"])], Form::Docker);
-    let events = std::cell::RefCell::new(Vec::new());
-    write_tar(&store, &plan, &mut io::sink(), &|event| {
-        events.borrow_mut().push(event);
+    let events = std::sync::Mutex::new(Vec::new());
+    write_tar(&store, &plan, Out::Stream(&mut io::sink()), &|event| {
+        events.lock().unwrap().push(event);
     })
     .unwrap();
-    let events = events.into_inner();
+    let events = events.into_inner().unwrap();
     let total = plan.layer_bytes();
     assert_eq!(events[0], SaveEvent::Started { bytes: total });
     let written = events.iter().map(|event| match event {

@@ -1,11 +1,13 @@
 //! Writes what was planned: as a tar on a stream, or as files in a directory.
 //!
-//! Layers come from the tar view as they are, with no copy of them on the way. While one thread reads
-//! and writes, another hashes: a layer that is not what its name says makes an error before the archive
-//! is complete.
+//! Layers come from the tar view as they are, with no copy of them on the way, and are checked on it: a
+//! layer that is not what its name says makes an error before the archive is complete. On a stream, one
+//! thread reads and writes while another compares the tar with its diff id. In a file, see [`mod@spans`].
+
+mod spans;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -45,16 +47,49 @@ pub enum SaveEvent {
     },
 }
 
-/// Writes an archive to a stream.
+/// What is written to.
+pub enum Out<'a> {
+    /// A stream, from start to end.
+    Stream(&'a mut dyn Write),
+    /// A regular file, of which several places are written at a time.
+    File(&'a mut File),
+}
+
+impl std::fmt::Debug for Out<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stream(_) => "Stream",
+            Self::File(_) => "File",
+        })
+    }
+}
+
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(out) => out.write(bytes),
+            Self::File(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(out) => out.flush(),
+            Self::File(out) => out.flush(),
+        }
+    }
+}
+
+/// Writes an archive.
 ///
 /// # Errors
-/// If a layer can't be read or is not what its name says, or the stream refuses: then what was written
+/// If a layer can't be read or is not what its name says, or the output refuses: then what was written
 /// is of no use.
 pub fn write_tar(
     store: &Store,
     plan: &Plan,
-    out: &mut dyn Write,
-    tell: &dyn Fn(SaveEvent),
+    out: Out<'_>,
+    tell: &(dyn Fn(SaveEvent) + Sync),
 ) -> Result<()> {
     tell(SaveEvent::Started {
         bytes: plan.layer_bytes(),
@@ -73,7 +108,7 @@ pub fn write_tar(
                 .map_err(Error::from)?,
         }
     }
-    let out = tar.finish().map_err(Error::Output)?;
+    let mut out = tar.finish().map_err(Error::Output)?;
     out.flush().map_err(Error::Output)
 }
 
@@ -85,7 +120,7 @@ pub fn write_directory(
     store: &Store,
     plan: &Plan,
     directory: &Path,
-    tell: &dyn Fn(SaveEvent),
+    tell: &(dyn Fn(SaveEvent) + Sync),
 ) -> Result<()> {
     tell(SaveEvent::Started {
         bytes: plan.layer_bytes(),
@@ -106,7 +141,8 @@ pub fn write_directory(
             continue;
         }
         let mut file = File::create_new(&path).map_err(unwritable)?;
-        put(store, content, *size, &mut file, tell).map_err(|error| match error {
+        let mut out = Out::File(&mut file);
+        put(store, content, *size, &mut out, tell).map_err(|error| match error {
             Error::Output(source) => unwritable(source),
             other => other,
         })?;
@@ -132,15 +168,18 @@ fn put(
     store: &Store,
     content: &Content,
     size: u64,
-    out: &mut dyn Write,
-    tell: &dyn Fn(SaveEvent),
+    out: &mut Out<'_>,
+    tell: &(dyn Fn(SaveEvent) + Sync),
 ) -> Result<()> {
     match content {
         Content::Directory => Ok(()),
         Content::Bytes(bytes) => out.write_all(bytes).map_err(Error::Output),
         Content::Layer(id) => {
             let layer = Layer::open(store, id, size)?;
-            layer.write(out, tell)?;
+            match out {
+                Out::File(file) => layer.write_into(file, store, tell)?,
+                Out::Stream(out) => layer.write(*out, tell)?,
+            }
             tell(SaveEvent::Layer { id: id.clone() });
             Ok(())
         }
@@ -182,6 +221,26 @@ impl<'a> Layer<'a> {
         Ok(layer)
     }
 
+    /// Writes it span by span if it can be checked so, and otherwise from start to end.
+    fn write_into(
+        &self,
+        file: &mut File,
+        store: &Store,
+        tell: &(dyn Fn(SaveEvent) + Sync),
+    ) -> Result<()> {
+        let start = file.stream_position().map_err(Error::Output)?;
+        let is_sound = spans::write(self, store, file, start, tell)?;
+        let end = if is_sound { self.size } else { 0 };
+        file.seek(SeekFrom::Start(start + end))
+            .map_err(Error::Output)?;
+        if is_sound {
+            Ok(())
+        } else {
+            // The diff id decides.
+            self.write(file, tell)
+        }
+    }
+
     fn write(&self, out: &mut dyn Write, tell: &dyn Fn(SaveEvent)) -> Result<()> {
         let algorithm = self.id.0.algorithm();
         let (to_hash, blocks) = sync_channel(BLOCKS);
@@ -220,10 +279,7 @@ impl<'a> Layer<'a> {
             };
             let step = usize::try_from(self.size - at).unwrap_or(BLOCK_BYTES);
             block.resize(step.min(BLOCK_BYTES), 0);
-            let filled = self.view.read_at(at, &mut block);
-            if filled.map_err(|error| self.unreadable(error))? < block.len() {
-                return Err(not_sound(self.id, &"its tar ends early"));
-            }
+            self.read(at, &mut block)?;
             out.write_all(&block).map_err(Error::Output)?;
             let bytes = block.len() as u64;
             at += bytes;
@@ -231,6 +287,15 @@ impl<'a> Layer<'a> {
             to_hash
                 .send(block)
                 .map_err(|_gone| Error::Panicked("hash"))?;
+        }
+        Ok(())
+    }
+
+    /// Reads that part of the tar.
+    fn read(&self, at: u64, block: &mut [u8]) -> Result<()> {
+        let filled = self.view.read_at(at, block);
+        if filled.map_err(|error| self.unreadable(error))? < block.len() {
+            return Err(not_sound(self.id, &"its tar ends early"));
         }
         Ok(())
     }
