@@ -90,6 +90,7 @@ fn number(value: f64) -> String {
         large if large >= 100.0 => format!("{value:.0}"),
         large if large >= 10.0 => format!("{value:.1}"),
         large if large >= 0.1 => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.4}"),
     }
 }
