@@ -2,6 +2,7 @@
 //! and run by the command as it is built.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
+mod access;
 mod docker;
 mod image;
 mod load;

@@ -15,6 +15,11 @@ pub(crate) struct DockerRegistry {
 
 impl DockerRegistry {
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// With more lines of configuration, the first of which may go on with `http`.
+    pub(crate) fn start_with(dir: &Path, settings: &str) -> Self {
         std::fs::create_dir_all(dir).unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap()
@@ -26,7 +31,7 @@ impl DockerRegistry {
         let text = format!(
             "version: 0.1\nlog: {{ level: error }}\n\
              storage: {{ filesystem: {{ rootdirectory: {storage:?} }} }}\n\
-             http: {{ addr: \"127.0.0.1:{port}\" }}\n"
+             http:\n  addr: \"127.0.0.1:{port}\"\n{settings}"
         );
         let mut file = File::create(&configuration).unwrap();
         file.write_all(text.as_bytes()).unwrap();
