@@ -56,6 +56,7 @@ pub(crate) fn perform(
                 .extend(empty.iter().map(|(name, _)| name.clone()));
             let lowers = lowers(overlay, &made.roots, &empty);
             let root = mount_overlay(locked, overlay, &lowers, target)?;
+            record.inode = Inode::of(&root).map_err(io("stat", target))?;
             let key = RootKey::of_overlay(&root).map_err(io("stat", target))?;
             locked.record(&key.expect("an overlay was made"), &record)?;
             root

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lapstrake_oci::{DiffId, Digest};
 use lapstrake_sys::file::{self, FilesystemKind};
@@ -59,19 +59,23 @@ impl RootKey {
 
     /// Whether the root is in the table of mounts. `inode_at` looks up the root of a mount.
     ///
-    /// Another mount may have the number of one that is gone, also one of a directory with the same
-    /// path in another store; it is no mount of the same directory.
+    /// Another mount or overlay may have the number of one that is gone, also one in another store; its
+    /// root is another directory.
     pub(crate) fn lives(
         &self,
         record: &Record,
         table: &[Mounted],
         inode_at: impl Fn(&Mounted) -> Option<Inode>,
     ) -> bool {
+        let may_be = |mounted| inode_at(mounted).is_none_or(|inode| inode == record.inode);
         table.iter().any(|mounted| match self {
-            Self::Overlay(minor) => mounted.filesystem == "overlay" && mounted.device.1 == *minor,
-            Self::Mount(id) => {
-                mounted.id == *id && inode_at(mounted).is_none_or(|inode| inode == record.inode)
+            Self::Overlay(minor) => {
+                mounted.filesystem == "overlay"
+                    && mounted.device.1 == *minor
+                    // Of a part of it, mounted elsewhere, the root is another one.
+                    && (*mounted.root != *Path::new("/") || may_be(mounted))
             }
+            Self::Mount(id) => mounted.id == *id && may_be(mounted),
             // Until it is released.
             Self::Held(_) => true,
         })
@@ -124,7 +128,7 @@ pub(crate) struct Record {
     pub(crate) mounts: Vec<String>,
     /// Layers that it uses.
     pub(crate) layers: Vec<DiffId>,
-    /// What is bound there; of no meaning for an overlay.
+    /// Its root directory.
     pub(crate) inode: Inode,
     /// The writable layer's place; empty for a root that is read-only.
     pub(crate) place: PathBuf,
@@ -139,7 +143,7 @@ impl Record {
     /// Lines of a word and its value, an end mark; then, as they are, with NULs between, the paths.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut text = format!(
-            "{VERSION}\nnamespace {}\ndriver {}\nbound {} {}\n",
+            "{VERSION}\nnamespace {}\ndriver {}\ninode {} {}\n",
             self.namespace, self.driver, self.inode.device, self.inode.number
         );
         for name in &self.mounts {
@@ -179,7 +183,7 @@ impl Record {
             namespace: lines.next()?.strip_prefix("namespace ")?.parse().ok()?,
             driver: lines.next()?.strip_prefix("driver ")?.to_owned(),
             inode: {
-                let (device, number) = lines.next()?.strip_prefix("bound ")?.split_once(' ')?;
+                let (device, number) = lines.next()?.strip_prefix("inode ")?.split_once(' ')?;
                 Inode {
                     device: device.parse().ok()?,
                     number: number.parse().ok()?,
@@ -204,8 +208,6 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use lapstrake_oci::Algorithm;
 
     use super::*;

@@ -15,7 +15,7 @@
 //! by what no two living roots share, the minor number of the overlay's device or the number of the
 //! mount; it is written before the root becomes visible and removed after it is gone. So a crash
 //! leaves a record without a root, never a root without its record, and a sweep can tell by the
-//! table of mounts. Numbers of mounts are used again soon, so there the directory's inode is compared too.
+//! table of mounts. Numbers are used again soon, so the root's inode is compared too.
 //!
 //! The tmpfs is private, so that a hundred layers are not propagated into every mount namespace of
 //! the host. Namespaces made while layers are mounted have copies of them; removing the mount
