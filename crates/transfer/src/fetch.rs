@@ -123,6 +123,12 @@ impl<T: Fn(Event) + Send + Sync + 'static> Layers<T> {
                 Err(Error::Damaged { .. } | Error::Store(lapstrake_store::Error::Missing(_))) => {
                     Ok(None)
                 }
+                // It was moved aside while it was read here.
+                Err(Error::Store(lapstrake_store::Error::Io { source, .. }))
+                    if source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    Ok(None)
+                }
                 Err(error) => Err(error),
             }
         })
