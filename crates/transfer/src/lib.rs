@@ -27,6 +27,7 @@ mod pull;
 mod push;
 pub mod repair;
 mod source;
+mod stored;
 mod unpack;
 
 pub use check::{check_layer, settle_layer};

@@ -20,6 +20,7 @@ use lapstrake_tree::write::{Kind, TarWriter};
 
 use super::plan::{Content, Entry, Plan};
 use crate::error::{Error, Result};
+use crate::stored::{self, not_sound};
 
 /// Bytes read, written and hashed at a time: few enough for a cache that processors share, so many that
 /// threads seldom wait for each other.
@@ -196,17 +197,7 @@ struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     fn open(store: &Store, id: &'a DiffId, size: u64) -> Result<Self> {
-        let files = store
-            .find_layer(id)
-            .unwrap_or_else(|| store.content.layer_files(id));
-        let open = |path: &Path| {
-            File::open(path).map_err(|source| Error::Unreadable {
-                path: path.to_owned(),
-                source,
-            })
-        };
-        let (skeleton, data) = (open(&files.skeleton)?, open(&files.data)?);
-        let view = TarView::new(skeleton, data).map_err(|error| not_sound(id, &error))?;
+        let (files, view) = stored::open(store, id)?;
         let layer = Self {
             id,
             files,
@@ -320,13 +311,6 @@ fn hash(algorithm: Algorithm, blocks: &Receiver<Vec<u8>>, back: &SyncSender<Vec<
         drop(back.send(block));
     }
     hasher.finish()
-}
-
-fn not_sound(id: &DiffId, why: &dyn std::fmt::Display) -> Error {
-    Error::NotSound {
-        id: id.clone(),
-        why: why.to_string(),
-    }
 }
 
 /// An error on its way through a tar writer, whose own are the output's.

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -17,7 +16,8 @@ use super::recognise;
 use super::watch::Seen;
 use crate::check::settle_layer;
 use crate::encode::{Encoder, Encoding, Ends};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::stored::{self, not_sound};
 
 /// Threads that compress a layer, at most: each has two members in memory.
 const MOST_ENCODERS: usize = 8;
@@ -68,17 +68,7 @@ impl Making {
         if record.is_some_and(|record| record.state == LayerState::Doubtful) {
             settle_layer(store, id)?;
         }
-        let files = store
-            .find_layer(id)
-            .unwrap_or_else(|| store.content.layer_files(id));
-        let open = |path: &Path| {
-            File::open(path).map_err(|source| Error::Unreadable {
-                path: path.to_owned(),
-                source,
-            })
-        };
-        let view = TarView::new(open(&files.skeleton)?, open(&files.data)?);
-        let tar = view.map_err(|error| not_sound(id, &error))?;
+        let (_files, tar) = stored::open(store, id)?;
         let tar_len = tar.summary().tar_len;
         let layer = id.clone();
         let seen = Seen::new(&id.0, tar_len, move |got| {
@@ -155,12 +145,5 @@ impl Read for Tar {
         self.making.seen.see(self.at, &buffer[..read])?;
         self.at += read as u64;
         Ok(read)
-    }
-}
-
-fn not_sound(id: &DiffId, why: &dyn std::fmt::Display) -> Error {
-    Error::NotSound {
-        id: id.clone(),
-        why: why.to_string(),
     }
 }
