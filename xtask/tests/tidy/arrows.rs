@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fill", &["oci", "sys", "tree"]),
     ("snapshot", &["oci", "sys", "tree"]),
     ("drivers", &["oci", "snapshot", "sys", "tree"]),
+    ("container", &["oci"]),
     ("bridge", &[]),
     ("registry-client", &["bridge", "distribution", "oci"]),
     (
@@ -60,6 +61,7 @@ const BELOW_THE_LINE: &[&str] = &[
     "fill",
     "snapshot",
     "drivers",
+    "container",
     "distribution",
 ];
 
