@@ -75,7 +75,8 @@ pub use owner::{Holder, Patience};
 pub use prover::Proof;
 pub use stage::{LayerStage, StagedLayer};
 pub use state::{
-    ImageRecord, LayerRecord, LayerState, Lineage, Parent, Source, State, WritableRecord,
+    ContainerRecord, ImageRecord, LayerRecord, LayerState, Lineage, Parent, Put, Source, State,
+    VolumeRecord, WritableRecord,
 };
 pub use sweep::Swept;
 pub use usage::{FileUse, freed};

@@ -1,16 +1,18 @@
-//! `state.db`: tags and what is known of each layer, in SQLite.
+//! `state.db`: tags, what is known of each layer, and the engine's records, in SQLite.
 //!
 //! Records refer only to what is published. Two kinds of commit: *present* records may be lost in a
 //! crash together with the content that they speak of (WAL without a sync); *proved* ones are
 //! synced, after their content was.
 
 mod checked;
+mod container;
 mod edge;
 mod image;
 mod layer;
 mod note;
 mod row;
 mod schema;
+mod volume;
 mod writable;
 
 use std::path::{Path, PathBuf};
@@ -23,9 +25,11 @@ use crate::disk::{Commit, Disk, ReadOnlyDisk};
 use crate::error::{Error, Result, io_error};
 use crate::seal;
 
+pub use container::{ContainerRecord, Put};
 pub use edge::{Lineage, Parent};
 pub use image::ImageRecord;
 pub use layer::{LayerRecord, LayerState, Source};
+pub use volume::VolumeRecord;
 pub use writable::WritableRecord;
 
 /// The open database.

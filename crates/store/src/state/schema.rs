@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{checked, edge, image, layer, note, writable};
+use super::{checked, container, edge, image, layer, note, volume, writable};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
@@ -21,6 +21,7 @@ const STEPS: &[&[&str]] = &[
         writable::TABLES_2,
         checked::TABLES_2,
     ],
+    &[container::TABLES_3, volume::TABLES_3],
 ];
 
 /// Brings a database to the version that this program knows. What must be noted of a new one is in
@@ -146,6 +147,8 @@ mod tests {
         assert_eq!(state.unlinked_images().unwrap(), []);
         assert_eq!(state.names().unwrap(), [(images[0].clone(), id.0.clone())]);
         assert_eq!(state.layer(&id).unwrap().unwrap().tar_len, 3);
+        assert_eq!(state.containers().unwrap(), []);
+        assert_eq!(state.volumes().unwrap(), []);
         State::open_read_only(&path, "boot").unwrap();
     }
 }
