@@ -4,4 +4,5 @@
 //! client's wire format is known.
 #![forbid(unsafe_code)]
 
+pub mod mounts;
 pub mod settings;

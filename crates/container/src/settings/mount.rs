@@ -129,7 +129,7 @@ pub struct MountPoint {
     pub kind: MountKind,
     /// The volume's name, or the image as it was named.
     pub name: Option<String>,
-    /// For binds, the path on the host. That of a volume is asked of the volume.
+    /// For binds, the path on the host; for images, the id. That of a volume is asked of the volume.
     pub source: PathBuf,
     /// Where in the container: absolute and without `.`, `..` or a slash at the end.
     pub destination: PathBuf,
@@ -151,6 +151,27 @@ pub struct MountPoint {
     pub tmpfs: TmpfsOptions,
     /// The request, if it was one of [`MountRequests::mounts`].
     pub request: Option<MountRequest>,
+    /// Whether a tmpfs of [`MountRequests::tmpfs`] takes its place, so that it is not mounted.
+    pub shadowed: bool,
+}
+
+impl MountPoint {
+    /// Whether it is one of [`MountRequests::tmpfs`], which Docker does not show as a mount.
+    pub fn is_plain_tmpfs(&self) -> bool {
+        self.kind == MountKind::Tmpfs && self.request.is_none()
+    }
+}
+
+impl MountKind {
+    /// Its name, as Docker has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Volume => "volume",
+            Self::Tmpfs => "tmpfs",
+            Self::Image => "image",
+        }
+    }
 }
 
 impl Propagation {

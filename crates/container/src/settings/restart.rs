@@ -82,7 +82,11 @@ mod tests {
             (policy(When::OnFailure, 2), 3, 1, true),
             (policy(When::OnFailure, 2), 3, 2, false),
         ] {
-            assert_eq!(policy.applies(code, times), again, "{policy:?} {code} {times}");
+            assert_eq!(
+                policy.applies(code, times),
+                again,
+                "{policy:?} {code} {times}"
+            );
         }
         assert!(policy(When::Always, 0).applies_at_start(true, None));
         assert!(!policy(When::UnlessStopped, 0).applies_at_start(true, Some(1)));
@@ -101,7 +105,9 @@ mod tests {
         }
         assert_eq!(
             waits,
-            [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000]
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000
+            ]
         );
         assert_eq!(wait_before_restart(Some(wait), RAN_WELL), FIRST_WAIT);
     }
