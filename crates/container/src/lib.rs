@@ -6,3 +6,4 @@
 
 pub mod mounts;
 pub mod settings;
+pub mod spec;

@@ -1,0 +1,107 @@
+//! Whether a container can be as its settings say, told when it is made.
+
+use super::{Error, Facts, Result, capability, devices, limits, security, sysctl};
+use crate::settings::{Namespace, NetworkMode, Resources, Settings, When};
+
+/// What a client is told beside that its container was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// Swap is not limited.
+    #[error(
+        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+    )]
+    Swap,
+    /// Swappiness has no effect.
+    #[error(
+        "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded."
+    )]
+    Swappiness,
+    /// It can't be spared.
+    #[error("Your kernel does not support OomKillDisable. OomKillDisable discarded.")]
+    OomKill,
+    /// It is never killed and never full.
+    #[error(
+        "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+    )]
+    OomKillWithoutLimit,
+    /// Weights have no effect.
+    #[error(
+        "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+    )]
+    BlockWeight,
+    /// System calls are not filtered.
+    #[error(
+        "Your kernel does not support seccomp, so the container's system calls are not filtered."
+    )]
+    Seccomp,
+}
+
+/// Checks all that can be known before the container has a root.
+///
+/// # Errors
+/// The first thing that can't be.
+pub fn validate(settings: &Settings, facts: &Facts) -> Result<Vec<Warning>> {
+    let host = &settings.host;
+    let mut warnings = validate_resources(&host.resources, facts)?;
+    capability::of(&host.security, facts)?;
+    let options = security::Options::parse(&host.security.options, facts)?;
+    if !facts.seccomp && options.seccomp != security::Seccomp::Unconfined {
+        warnings.push(Warning::Seccomp);
+    }
+    super::process::directory(settings)?;
+    for rule in &host.device_rules {
+        devices::parse_rule(rule)?;
+    }
+    if let Some(score) = host
+        .oom_score
+        .filter(|score| !(-1000..=1000).contains(score))
+    {
+        return Err(limits::LimitError::OomScore(score).into());
+    }
+    sysctl::all(settings, facts)?;
+    conflicts(settings)?;
+    Ok(warnings)
+}
+
+/// Checks limits, as for `docker update`.
+///
+/// # Errors
+/// The first thing that can't be.
+pub fn validate_resources(resources: &Resources, facts: &Facts) -> Result<Vec<Warning>> {
+    let mut warnings = Vec::new();
+    limits::check(resources, facts, &mut warnings)?;
+    Ok(warnings)
+}
+
+fn conflicts(settings: &Settings) -> Result<()> {
+    let (host, execution) = (&settings.host, &settings.execution);
+    let has_name = execution
+        .hostname
+        .as_deref()
+        .is_some_and(|name| !name.is_empty());
+    let joins_network = matches!(host.network, NetworkMode::Container(_));
+    let network = "the network mode";
+    let pairs = [
+        (joins_network && has_name, "hostname", network),
+        (joins_network && !host.dns.is_empty(), "dns", network),
+        (
+            joins_network && !host.extra_hosts.is_empty(),
+            "custom host-to-IP mapping",
+            network,
+        ),
+        (
+            host.uts == Namespace::Host && has_name,
+            "hostname",
+            "the UTS mode",
+        ),
+        (
+            host.auto_remove && host.restart.when != When::No,
+            "restart policy",
+            "automatic removal",
+        ),
+    ];
+    match pairs.into_iter().find(|(conflict, ..)| *conflict) {
+        Some((_, one, other)) => Err(Error::Conflict { one, other }),
+        None => Ok(()),
+    }
+}

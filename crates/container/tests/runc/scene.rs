@@ -1,0 +1,111 @@
+//! A root with busybox, and a runtime to run it with.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use lapstrake_container::settings::Settings;
+use lapstrake_container::spec::{self, Facts, Files, HostDevices, HostMount, Join, Request, user};
+
+const BUSYBOX: &str = "/bin/busybox";
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n";
+const GROUP: &str = "root:x:0:root\nstaff:x:50:app\ngames:x:60:app\napp:x:1001:\n";
+
+/// A root, a bundle and the runtime's state, gone when dropped.
+pub(crate) struct Scene {
+    dir: tempfile::TempDir,
+    id: String,
+    pub(crate) facts: Facts,
+    pub(crate) files: Files,
+    pub(crate) join: Join,
+    pub(crate) mounts: Vec<HostMount>,
+}
+
+impl Scene {
+    /// Nothing if this machine has no busybox or runtime.
+    pub(crate) fn new() -> Option<Self> {
+        if !Path::new(BUSYBOX).exists() || Command::new("runc").arg("-v").output().is_err() {
+            eprintln!("SKIPPED: install busybox-static and runc to run this test");
+            return None;
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let scene = Self {
+            dir: tempfile::tempdir().unwrap(),
+            id: format!("lapstrake-spec-{}-{number}", std::process::id()),
+            facts: Facts::gather().unwrap(),
+            files: Files::default(),
+            join: Join::default(),
+            mounts: Vec::new(),
+        };
+        scene.fill();
+        Some(scene)
+    }
+
+    fn fill(&self) {
+        let root = self.root();
+        for dir in ["bin", "etc", "tmp", "proc", "sys", "dev", "root"] {
+            std::fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+        let list = Command::new(BUSYBOX).arg("--list").output().unwrap();
+        for name in String::from_utf8(list.stdout).unwrap().lines() {
+            if name != "busybox" {
+                symlink("busybox", root.join("bin").join(name)).unwrap();
+            }
+        }
+        std::fs::write(root.join("etc/passwd"), PASSWD).unwrap();
+        std::fs::write(root.join("etc/group"), GROUP).unwrap();
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("rootfs")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn settings(&self, line: &str) -> Settings {
+        let mut settings = Settings::default();
+        settings.execution.cmd = Some(["sh", "-c", line].map(str::to_owned).to_vec());
+        settings
+    }
+
+    /// Runs a container to its end: what it wrote to both outputs.
+    pub(crate) fn run(&self, settings: &Settings) -> String {
+        spec::validate(settings, &self.facts).unwrap();
+        let who = settings.execution.user.as_deref().unwrap_or_default();
+        let user = user::resolve(&self.root(), who, &settings.host.security.groups).unwrap();
+        let request = Request {
+            id: &self.id,
+            settings,
+            hostname: "box",
+            root: &self.root(),
+            user: &user,
+            mounts: &self.mounts,
+            files: &self.files,
+            join: &self.join,
+            devices: &HostDevices::find(&settings.host).unwrap(),
+        };
+        let config = spec::config(&request, &self.facts).unwrap();
+        let text = serde_json::to_vec_pretty(&config).unwrap();
+        std::fs::write(self.path("config.json"), text).unwrap();
+        let output = self.runtime(&["run", "--bundle", self.dir.path().to_str().unwrap()]);
+        let both = [output.stdout, output.stderr].concat();
+        String::from_utf8(both).unwrap()
+    }
+
+    fn runtime(&self, words: &[&str]) -> Output {
+        let mut command = Command::new("runc");
+        command.arg("--root").arg(self.path("state"));
+        command.args(words).arg(&self.id).output().unwrap()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        drop(self.runtime(&["delete", "--force"]));
+    }
+}
