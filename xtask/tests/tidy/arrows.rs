@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["oci", "sys", "tree"]),
     ("drivers", &["oci", "snapshot", "sys", "tree"]),
     ("container", &["oci"]),
+    ("monitor", &["sys"]),
     ("bridge", &[]),
     ("registry-client", &["bridge", "distribution", "oci"]),
     (
@@ -62,6 +63,7 @@ const BELOW_THE_LINE: &[&str] = &[
     "snapshot",
     "drivers",
     "container",
+    "monitor",
     "distribution",
 ];
 
