@@ -90,6 +90,11 @@ impl State {
         })
     }
 
+    /// The boot id of the running kernel.
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
     /// Brings all commits from the log into the database and seals it, unless somebody reads it. What
     /// fails leaves it without a seal, which is no harm.
     pub(crate) fn seal(&mut self) {

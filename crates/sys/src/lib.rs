@@ -12,6 +12,7 @@ pub mod copy;
 pub mod dir;
 pub mod ext4;
 pub mod file;
+pub mod fstab;
 pub mod fuse;
 pub mod inflate;
 pub mod loopdev;

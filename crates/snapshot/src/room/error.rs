@@ -13,7 +13,7 @@ use super::{Limit, RoomId};
 pub enum Error {
     /// A name that cannot name a room.
     #[error(
-        "{0:?} cannot name a writable layer: use at most 128 letters, digits, '-', '_' and '.', and begin with a letter or digit"
+        "{0:?} cannot name a writable layer: use at most 255 letters, digits, '-', '_' and '.', and begin with a letter or digit"
     )]
     Name(String),
     /// A size that is none.
