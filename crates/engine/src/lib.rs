@@ -29,6 +29,7 @@ mod runtime_spec;
 mod save;
 mod storage;
 mod tag;
+mod volumes;
 mod when;
 mod writable;
 
@@ -52,6 +53,10 @@ pub use run::{Bundle, RunOptions};
 pub use save::{SaveAs, Saved};
 pub use storage::{StorageInfo, StorageRequest};
 pub use tag::Tagged;
+pub use volumes::{
+    ANONYMOUS_LABEL, AttachedImage, Claim as VolumeClaim, NewVolume, PruneVolumes, PrunedVolumes,
+    SettledVolumes, UsersOf, VolumeDetails, VolumeError, VolumeErrorClass, VolumeSize, Volumes,
+};
 pub use when::{rfc3339 as parse_rfc3339, to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 

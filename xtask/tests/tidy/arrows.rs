@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "container",
             "drivers",
             "oci",
             "registry-client",

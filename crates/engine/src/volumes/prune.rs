@@ -1,0 +1,91 @@
+//! Pruning: volumes that no container uses. As Docker's engine has it, volumes with options are left alone, and
+//! unless all are asked for, so are those that were given a name.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::{Error, Result};
+use super::{UsersOf, VolumeDetails, Volumes};
+use crate::prune::{Doing, Label};
+
+/// Which volumes to prune.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneVolumes {
+    /// Those with names, too.
+    pub named: bool,
+    /// Only volumes with all of these.
+    pub labels: Vec<Label>,
+    /// Only volumes that don't have all of these.
+    pub not_labels: Vec<Label>,
+}
+
+/// What was pruned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrunedVolumes {
+    /// Names.
+    pub volumes: Vec<String>,
+    /// Bytes that the file system gets back.
+    pub bytes: u64,
+}
+
+impl Volumes {
+    /// Removes volumes that no container uses. What can't be removed, because somebody began to use it
+    /// meanwhile, stays.
+    ///
+    /// # Errors
+    /// If a prune is running, or the store refuses.
+    pub fn prune(
+        &self,
+        which: &PruneVolumes,
+        doing: Doing,
+        users: &UsersOf<'_>,
+    ) -> Result<PrunedVolumes> {
+        let _only = OnlyOne::begin(&self.inner.pruning)?;
+        let mut pruned = PrunedVolumes::default();
+        for details in self.list() {
+            if !which.includes(&details) || !users(&details.name).is_empty() {
+                continue;
+            }
+            let bytes = self.size(&details.name)?.map_or(0, |size| size.bytes);
+            if doing == Doing::It {
+                match self.remove(&details.name, users) {
+                    Ok(()) => {}
+                    Err(Error::InUse { .. } | Error::Missing(_)) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            pruned.bytes += bytes;
+            pruned.volumes.push(details.name);
+        }
+        Ok(pruned)
+    }
+}
+
+impl PruneVolumes {
+    fn includes(&self, volume: &VolumeDetails) -> bool {
+        let has = |label: &Label| {
+            let value = volume.labels.get(&label.key);
+            value.is_some_and(|value| label.value.as_ref().is_none_or(|wanted| wanted == value))
+        };
+        let exempt = !self.not_labels.is_empty() && self.not_labels.iter().all(has);
+        let asked = self.named || volume.is_anonymous();
+        asked && volume.options.is_empty() && self.labels.iter().all(has) && !exempt
+    }
+}
+
+/// A prune that runs.
+struct OnlyOne<'a>(&'a AtomicBool);
+
+impl<'a> OnlyOne<'a> {
+    fn begin(running: &'a AtomicBool) -> Result<Self> {
+        if running.swap(true, Ordering::AcqRel) {
+            return Err(Error::Pruning);
+        }
+        Ok(Self(running))
+    }
+}
+
+impl Drop for OnlyOne<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,69 @@
+//! Taking a volume away, unless somebody uses it.
+
+use std::sync::Arc;
+
+use lapstrake_snapshot::room;
+use lapstrake_store::Commit;
+
+use super::error::{Error, Result};
+use super::table::Volume;
+use super::{Inner, UsersOf, Volumes};
+
+impl Volumes {
+    /// Removes a volume. It is gone when this returns; what it used is freed in the background, or when the
+    /// volumes are opened next.
+    ///
+    /// # Errors
+    /// If there is none, a container uses it, or the store refuses.
+    pub fn remove(&self, name: &str, users: &UsersOf<'_>) -> Result<()> {
+        let volume = self.inner.table.get(name);
+        let volume = volume.ok_or_else(|| Error::Missing(name.to_owned()))?;
+        self.inner.remove(&volume, users)
+    }
+}
+
+impl Inner {
+    pub(super) fn remove(&self, volume: &Arc<Volume>, users: &UsersOf<'_>) -> Result<()> {
+        let name = &volume.name;
+        let in_use = |users: Vec<String>| Error::InUse {
+            name: name.clone(),
+            users,
+        };
+        // Whoever changes it now uses it, and may wait for its file system.
+        let Some(mut held) = volume.try_change() else {
+            return Err(in_use(users(name)));
+        };
+        if held.gone || volume.record().is_none() {
+            return Err(Error::Missing(name.clone()));
+        }
+        // Claims before records: a claim is let go of when the record is there.
+        let claimed = self.claims.of(name);
+        let used = if claimed.is_empty() {
+            users(name)
+        } else {
+            claimed
+        };
+        if !used.is_empty() {
+            return Err(in_use(used));
+        }
+        if !held.attached.is_empty() {
+            return Err(in_use(held.attached.iter().cloned().collect()));
+        }
+        self.counter.forget(name);
+        self.change(volume, Commit::Synced, |record| record.removing = true)?;
+        self.finish_removal(name)?;
+        self.table.forget(volume, &mut held);
+        Ok(())
+    }
+
+    /// Takes away what there is of a volume whose record says that it is being removed.
+    pub(super) fn finish_removal(&self, name: &str) -> Result<()> {
+        self.unmount(name)?;
+        match self.rooms.remove(&Self::room(name)?) {
+            Ok(()) | Err(room::Error::Missing(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.store.state().remove_volume(name)?;
+        Ok(())
+    }
+}
