@@ -10,10 +10,11 @@ mod words;
 
 use std::time::SystemTime;
 
+use lapstrake_oci::config::Execution;
 use lapstrake_oci::{Config, Parsed, Reference};
 use lapstrake_snapshot::FileTree;
 use lapstrake_store::{ImageRecord, LayerRecord};
-use lapstrake_transfer::{Limits, add_image, add_layer};
+use lapstrake_transfer::{Limits, add_image, add_layer, unnamed};
 use lapstrake_tree::changes::{Changes, changes};
 
 use crate::Engine;
@@ -23,6 +24,10 @@ use crate::when::to_rfc3339;
 /// What to write into the documents of a committed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitOptions {
+    /// What the image runs, before instructions change it; nothing for what the image below runs.
+    pub execution: Option<Execution>,
+    /// What made the changes, for the image's history.
+    pub created_by: Option<String>,
     /// Instructions that change its config, as in a Dockerfile.
     pub changes: Vec<String>,
     /// Who made it.
@@ -55,23 +60,26 @@ impl Engine {
         self.read_changes(name, &image, &config, |found, _, _| Ok(found))
     }
 
-    /// Makes an image of a writable layer: its own image with one layer more. All of it is on disk when
+    /// Makes an image of a writable layer: its own image with one layer more, without a name if there is no
+    /// reference. All of it is on disk when
     /// this returns.
     ///
     /// # Errors
     /// If there is no such layer, it can't be read or changes meanwhile, no layer can hold what was
     /// changed, an instruction is not understood, or the disk refuses.
-    pub fn commit(
+    pub fn commit<'a>(
         &self,
         name: &str,
-        reference: &Reference,
+        reference: impl Into<Option<&'a Reference>>,
         options: &CommitOptions,
     ) -> Result<Committed> {
         let base = self.writable(name)?.image;
         let config = self.config(&base)?;
         let manifest = self.manifest(&base)?;
         // Instructions are read before files are.
-        change::apply(&mut config.config.clone(), &options.changes)?;
+        let mut execution = options.execution.clone();
+        let execution = execution.get_or_insert_with(|| config.config.clone());
+        change::apply(execution, &options.changes)?;
         let (layer, skipped) = self.read_changes(name, &base, &config, |found, upper, lower| {
             let layer = if found.entries.is_empty() {
                 None
@@ -89,9 +97,13 @@ impl Engine {
         let record = layer.as_ref().map(|layer| layer.record.clone());
         let created = to_rfc3339(options.now);
         let documents = document::build(&manifest, &config, record.as_ref(), options, &created)?;
+        let manifest = documents.manifest.0.clone();
+        let reference = reference.into().cloned();
         let image = ImageRecord {
-            reference: reference.to_string(),
-            manifest: documents.manifest.0.clone(),
+            reference: reference
+                .unwrap_or_else(|| unnamed(manifest.clone()))
+                .to_string(),
+            manifest,
             config: documents.config.0.clone(),
         };
         let both = [&documents.manifest, &documents.config];

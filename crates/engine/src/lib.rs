@@ -8,8 +8,10 @@
 
 mod check;
 mod commit;
+pub mod containers;
 mod df;
 mod error;
+pub mod events;
 mod export;
 mod history;
 mod image;

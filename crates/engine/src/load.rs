@@ -75,6 +75,8 @@ impl Engine {
         // As Docker, which is never told the name of a file either.
         let message = (options.message.clone()).unwrap_or_else(|| "Imported from -".to_owned());
         let how = CommitOptions {
+            execution: None,
+            created_by: None,
             changes: options.changes.clone(),
             author: None,
             message: Some(message),

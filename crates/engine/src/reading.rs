@@ -29,9 +29,21 @@ impl Engine {
         config: &Config,
         look: impl FnOnce(&FileTree) -> Result<T>,
     ) -> Result<T> {
+        self.with_stack_at(image, config, |root| {
+            look(&FileTree::open(root).map_err(io_error("open", root))?)
+        })
+    }
+
+    /// Shows where an image's stack is mounted while it can be read.
+    pub(crate) fn with_stack_at<T>(
+        &self,
+        image: &ImageRecord,
+        config: &Config,
+        look: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<T> {
         let stack = self.stack(image, config)?;
         let stack = MountedStack::of(self, &stack)?;
-        look(&FileTree::open(stack.target()).map_err(io_error("open", stack.target()))?)
+        look(stack.target())
     }
 
     /// Shows a writable layer and its stack while they can be read. One in which nothing was ever done is

@@ -55,6 +55,14 @@ impl Engine {
         })
     }
 
+    /// Mounts the root of a writable layer.
+    pub(crate) fn mount_writable(&self, name: &str, target: &Path) -> Result<snapshot::Mounted> {
+        let image = self.writable(name)?.image;
+        let manifest = image.manifest.clone();
+        let claimed = self.claim_content(&(image, manifest))?;
+        self.mount_claimed(&claimed, target, &Access::Writable(name.to_owned()))
+    }
+
     pub(crate) fn mount_claimed(
         &self,
         claimed: &Claimed,

@@ -34,8 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
+            "bridge",
             "container",
             "drivers",
+            "monitor",
             "oci",
             "registry-client",
             "snapshot",

@@ -33,6 +33,8 @@ impl Commit {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
         let options = CommitOptions {
+            execution: None,
+            created_by: None,
             changes: self.change.clone(),
             author: self.author.clone(),
             message: self.message.clone(),

@@ -24,13 +24,16 @@ pub(crate) fn build(
     created: &str,
 ) -> Result<Documents> {
     let mut config = config.clone();
+    if let Some(execution) = &options.execution {
+        config.config.clone_from(execution);
+    }
     change::apply(&mut config.config, &options.changes)?;
     config.created = Some(created.to_owned());
     config.author.clone_from(&options.author);
     config.comment.clone_from(&options.message);
     config.history.push(History {
         created: Some(created.to_owned()),
-        created_by: None,
+        created_by: options.created_by.clone(),
         author: options.author.clone(),
         comment: options.message.clone(),
         empty_layer: layer.is_none(),

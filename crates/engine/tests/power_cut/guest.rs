@@ -240,6 +240,8 @@ impl Guest {
         self.journal.write(format_args!("begin {line}"));
         let start = begin();
         let options = CommitOptions {
+            execution: None,
+            created_by: None,
             changes: Vec::new(),
             author: None,
             message: None,

@@ -137,6 +137,8 @@ impl Scene {
     pub(crate) fn commit(&self, name: &str, to: &str) -> (Reference, Committed) {
         let reference: Reference = to.parse().unwrap();
         let options = CommitOptions {
+            execution: None,
+            created_by: None,
             changes: Vec::new(),
             author: None,
             message: None,
@@ -155,6 +157,8 @@ pub(crate) fn open(dir: &Path, driver: Maker, boot_id: &str) -> Engine {
 
 pub(crate) fn options(changes: &[&str]) -> CommitOptions {
     CommitOptions {
+        execution: None,
+        created_by: None,
         changes: changes.iter().map(|text| (*text).to_owned()).collect(),
         author: Some("me".to_owned()),
         message: Some("done".to_owned()),

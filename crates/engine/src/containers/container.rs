@@ -1,0 +1,144 @@
+//! A container that the daemon knows: its record, and who waits for what of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use super::attach::Waiting;
+use super::exec::Exec;
+use super::record::{Phase, Record};
+
+/// A container. Its record is looked at and changed under a lock that is held for no step that waits;
+/// `changing` is held over steps that do, so that starts, stops and removals come one after another.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    record: Mutex<Record>,
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    seen: watch::Sender<Seen>,
+    /// Who attached before the start.
+    pub(crate) waiting: Mutex<Vec<Waiting>>,
+    /// What runs, or ran, in it beside its init.
+    pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
+    execs_ended: watch::Sender<u64>,
+    /// Told when it is not to be started again.
+    pub(crate) stay_down: Notify,
+    /// How long its policy waited before it was started again last.
+    last_wait: Mutex<Option<Duration>>,
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What it does.
+    pub phase: Phase,
+    /// How many times it ended since the daemon knows it.
+    pub exits: u64,
+    /// How it ended last.
+    pub code: i32,
+    /// What went wrong then.
+    pub error: String,
+    /// Whether it is no more.
+    pub removed: bool,
+}
+
+impl Container {
+    pub(crate) fn new(record: Record) -> Self {
+        let seen = Seen {
+            phase: record.state.phase,
+            exits: 0,
+            code: record.state.code,
+            error: record.state.error.clone(),
+            removed: false,
+        };
+        Self {
+            id: record.id.clone(),
+            record: Mutex::new(record),
+            changing: tokio::sync::Mutex::new(()),
+            seen: watch::Sender::new(seen),
+            waiting: Mutex::default(),
+            execs: Mutex::default(),
+            execs_ended: watch::Sender::new(0),
+            stay_down: Notify::new(),
+            last_wait: Mutex::default(),
+        }
+    }
+
+    /// The record as it is now.
+    pub(crate) fn record(&self) -> Record {
+        self.locked().clone()
+    }
+
+    /// Looks at the record.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.locked())
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.locked().state.phase
+    }
+
+    /// Changes the record, and tells those who wait for its phase. Whoever changes what must survive
+    /// saves it.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
+        let mut record = self.locked();
+        let value = change(&mut record);
+        let phase = record.state.phase;
+        self.seen.send_if_modified(|seen| {
+            let changed = seen.phase != phase;
+            seen.phase = phase;
+            changed
+        });
+        value
+    }
+
+    /// Changes the record because it ended.
+    pub(crate) fn change_ended(&self, change: impl FnOnce(&mut Record)) {
+        let mut record = self.locked();
+        change(&mut record);
+        let state = &record.state;
+        self.seen.send_modify(|seen| {
+            seen.phase = state.phase;
+            seen.exits += 1;
+            seen.code = state.code;
+            seen.error.clone_from(&state.error);
+        });
+    }
+
+    /// Tells that a command in it ended.
+    pub(crate) fn tell_execs(&self) {
+        self.execs_ended.send_modify(|ended| *ended += 1);
+    }
+
+    pub(crate) fn watch_execs(&self) -> watch::Receiver<u64> {
+        self.execs_ended.subscribe()
+    }
+
+    pub(crate) fn last_wait(&self) -> Option<Duration> {
+        *held(&self.last_wait)
+    }
+
+    pub(crate) fn keep_wait(&self, wait: Option<Duration>) {
+        *held(&self.last_wait) = wait;
+    }
+
+    /// Tells that it is no more.
+    pub(crate) fn tell_removed(&self) {
+        self.seen.send_modify(|seen| seen.removed = true);
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The content of a lock, also after a panic of somebody who held it.
+pub(crate) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}

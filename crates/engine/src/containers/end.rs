@@ -1,0 +1,207 @@
+//! What is done when a container ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+
+use lapstrake_container::settings::wait_before_restart;
+use lapstrake_monitor::Exit;
+
+use super::container::Container;
+use super::error::Result;
+use super::record::{Phase, now};
+use super::{Containers, HowToRemove};
+use crate::events::Action;
+
+/// The code of a container whose monitor was killed: nobody knows how it ended.
+pub(crate) const UNKNOWN: i32 = 255;
+/// A monitor's answer is not longer.
+const ANSWER_BYTES: u64 = 64 << 10;
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out_of_memory: bool,
+    pub(crate) at: super::Nanoseconds,
+    /// What went wrong, if something did.
+    pub(crate) error: String,
+}
+
+impl Ended {
+    pub(crate) fn of(exit: &Exit) -> Self {
+        Self {
+            code: i32::from(exit.code),
+            out_of_memory: exit.oom_killed,
+            at: exit.finished_at.nanoseconds(),
+            error: String::new(),
+        }
+    }
+
+    /// Nobody saw how.
+    pub(crate) fn unseen(why: &str) -> Self {
+        Self {
+            code: UNKNOWN,
+            out_of_memory: false,
+            at: now(),
+            error: why.to_owned(),
+        }
+    }
+}
+
+impl Containers {
+    /// Does, when a container ends, what is then to be done. `wait` is a connection on which its monitor
+    /// tells that.
+    pub(crate) fn watch_end(&self, container: Arc<Container>, wait: UnixStream) {
+        let all = self.clone();
+        tokio::spawn(async move {
+            let mut line = Vec::new();
+            // Whatever is read or not, the record on disk is what counts.
+            drop(read_line(wait, &mut line).await);
+            let changing = container.changing.lock().await;
+            let this = Arc::clone(&container);
+            let ended = all.blocking(move |all| Ok(all.how_it_ended(&this))).await;
+            let ended = ended.unwrap_or_else(|error| Ended::unseen(&error.to_string()));
+            let next = all.end(&container, ended).await;
+            drop(changing);
+            match next {
+                Ok(Next::Nothing) => {}
+                Ok(Next::Remove) => all.remove_ended(&container).await,
+                Ok(Next::Restart(wait)) => all.restart_after(container, wait),
+                Err(error) => all.note(&format!(
+                    "container {}: its end could not be recorded: {error}",
+                    container.id
+                )),
+            }
+        });
+    }
+
+    /// What the exit record says.
+    fn how_it_ended(&self, container: &Container) -> Ended {
+        let places = self.places(&container.id);
+        match Exit::read(&places.exit()) {
+            Ok(Some(exit)) => Ended::of(&exit),
+            Ok(None) => {
+                // Its monitor was killed; what it started must not run on unseen.
+                self.kill_unmonitored(container);
+                Ended::unseen("its monitor was killed")
+            }
+            Err(error) => Ended::unseen(&error.to_string()),
+        }
+    }
+
+    /// Cleans up after a container that ended, and writes it down. The caller keeps it from changing
+    /// otherwise, and does what is left to do when it lets go.
+    pub(crate) async fn end(&self, container: &Arc<Container>, ended: Ended) -> Result<Next> {
+        let this = Arc::clone(container);
+        let torn_down = self.blocking(move |all| {
+            let bytes = all.settle_size(&this);
+            all.tear_down(&this.id)?;
+            Ok(bytes)
+        });
+        let (bytes, failed) = match torn_down.await {
+            Ok(bytes) => (bytes, String::new()),
+            Err(error) => (None, error.to_string()),
+        };
+        let ran = container.with(|record| {
+            let ran = ended
+                .at
+                .saturating_sub(record.state.started.unwrap_or(ended.at));
+            Duration::from_nanos(u64::try_from(ran).unwrap_or(0))
+        });
+        let policy = container.with(|record| record.settings.host.restart);
+        let (stopped, restarts) =
+            container.with(|record| (record.state.stopped, record.state.restarts));
+        let again = !stopped && policy.applies(ended.code, restarts);
+        let wait = again.then(|| wait_before_restart(container.last_wait(), ran));
+        container.keep_wait(wait);
+        container.change_ended(|record| {
+            let state = &mut record.state;
+            state.phase = if again {
+                Phase::Restarting
+            } else {
+                Phase::Exited
+            };
+            state.pid = None;
+            state.code = ended.code;
+            state.out_of_memory = ended.out_of_memory;
+            state.finished = Some(ended.at);
+            state.error = [ended.error.as_str(), &failed].join(" ").trim().to_owned();
+            state.restarts = if again { restarts + 1 } else { restarts };
+            state.writable_bytes = bytes.or(state.writable_bytes);
+        });
+        let this = Arc::clone(container);
+        self.blocking(move |all| all.save(&this)).await?;
+        if ended.out_of_memory {
+            self.tell(container, Action::OutOfMemory, &[]);
+        }
+        let how = [
+            ("exitCode", ended.code.to_string()),
+            ("execDuration", ran.as_secs().to_string()),
+        ];
+        self.tell(container, Action::Die, &how);
+        let auto_remove = container.with(|record| record.settings.host.auto_remove);
+        Ok(match wait {
+            Some(wait) => Next::Restart(wait),
+            None if auto_remove => Next::Remove,
+            None => Next::Nothing,
+        })
+    }
+
+    pub(crate) async fn remove_ended(&self, container: &Arc<Container>) {
+        let _changing = container.changing.lock().await;
+        if let Err(error) = self.remove_held(container, HowToRemove::AUTOMATIC).await {
+            self.note(&format!(
+                "container {}: could not be removed when it ended: {error}",
+                container.id
+            ));
+        }
+    }
+
+    /// Starts a container again after a while, unless somebody says meanwhile that it is to stay down.
+    pub(crate) fn restart_after(&self, container: Arc<Container>, wait: Duration) {
+        let all = self.clone();
+        tokio::spawn(async move {
+            let stay_down = container.stay_down.notified();
+            tokio::select! {
+                () = stay_down => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let changing = container.changing.lock().await;
+            if container.phase() != Phase::Restarting {
+                return;
+            }
+            let started = all.start_held(&container).await;
+            drop(changing);
+            if let Err(error) = started {
+                all.note(&format!(
+                    "container {}: could not be started again: {error}",
+                    container.id
+                ));
+            }
+        });
+    }
+}
+
+/// What is left to do for a container that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Nothing,
+    Remove,
+    Restart(Duration),
+}
+
+/// Reads to the end of a line, or of the stream.
+pub(crate) async fn read_line(stream: UnixStream, line: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut stream = stream.take(ANSWER_BYTES);
+    let mut chunk = [0; 512];
+    loop {
+        let read = stream.read(&mut chunk).await?;
+        line.extend(&chunk[..read]);
+        if read == 0 || line.contains(&b'\n') {
+            return Ok(());
+        }
+    }
+}

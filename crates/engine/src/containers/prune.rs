@@ -1,0 +1,142 @@
+//! Removing all containers that don't run.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::error::{Error, Result};
+use super::record::{Record, nanoseconds};
+use super::{Containers, HowToRemove};
+use crate::events::{Action, Kind as EventKind};
+use crate::{Doing, Label};
+
+/// Which of those that don't run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneContainers {
+    /// Only those with all of these.
+    pub labels: Vec<Label>,
+    /// Only those that don't have all of these.
+    pub not_labels: Vec<Label>,
+    /// Only those that were made before.
+    pub until: Option<SystemTime>,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrunedContainers {
+    /// Ids.
+    pub ids: Vec<String>,
+    /// Bytes of their writable layers.
+    pub bytes: u64,
+}
+
+impl Containers {
+    /// Removes containers that don't run, without their volumes.
+    ///
+    /// # Errors
+    /// If another such removal is under way, or one can't be removed.
+    pub async fn prune(&self, which: &PruneContainers, doing: Doing) -> Result<PrunedContainers> {
+        let Ok(_alone) = self.inner.pruning.try_lock() else {
+            return Err(Error::Conflict(
+                "a prune operation is already running".to_owned(),
+            ));
+        };
+        let mut pruned = PrunedContainers::default();
+        for record in self.records().iter().filter(|record| which.takes(record)) {
+            let id = record.id.clone();
+            let bytes = self
+                .blocking(move |all| all.writable_bytes(&id))
+                .await
+                .unwrap_or(0);
+            if doing == Doing::It {
+                let how = HowToRemove {
+                    force: false,
+                    volumes: false,
+                };
+                match self.remove(&record.id, how).await {
+                    Ok(()) => {}
+                    // It was started or removed meanwhile.
+                    Err(Error::Conflict(_) | Error::NoContainer(_)) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            pruned.ids.push(record.id.clone());
+            pruned.bytes += bytes;
+        }
+        if doing == Doing::It {
+            let attributes = BTreeMap::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
+            (self.inner.events).publish(EventKind::Container, Action::Prune, "", attributes);
+        }
+        Ok(pruned)
+    }
+}
+
+impl PruneContainers {
+    fn takes(&self, record: &Record) -> bool {
+        let labels = &record.settings.execution.labels;
+        let old = (self.until).is_none_or(|until| record.created < nanoseconds(until));
+        !record.state.phase.is_active()
+            && old
+            && crate::prune::has_all(labels, &self.labels)
+            && (self.not_labels.is_empty() || !crate::prune::has_all(labels, &self.not_labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::{Phase, State};
+    use lapstrake_container::settings::Settings;
+
+    fn record(phase: Phase, labels: &[(&str, &str)], created: i64) -> Record {
+        let mut settings = Settings::default();
+        for (key, value) in labels {
+            (settings.execution.labels).insert((*key).to_owned(), (*value).to_owned());
+        }
+        Record {
+            id: "1".to_owned(),
+            name: "one".to_owned(),
+            created,
+            image: String::new(),
+            driver: String::new(),
+            settings,
+            document: String::new(),
+            state: State {
+                phase,
+                ..State::default()
+            },
+        }
+    }
+
+    #[test]
+    fn only_what_does_not_run_and_is_not_exempt() {
+        let label = |key: &str, value: Option<&str>| Label {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let all = PruneContainers::default();
+        for (phase, taken) in [
+            (Phase::Created, true),
+            (Phase::Exited, true),
+            (Phase::Dead, true),
+            (Phase::Running, false),
+            (Phase::Paused, false),
+            (Phase::Restarting, false),
+        ] {
+            assert_eq!(all.takes(&record(phase, &[], 0)), taken, "{phase:?}");
+        }
+        let unprotected = PruneContainers {
+            not_labels: vec![label("protected", None)],
+            ..PruneContainers::default()
+        };
+        assert!(!unprotected.takes(&record(Phase::Exited, &[("protected", "")], 0)));
+        assert!(unprotected.takes(&record(Phase::Exited, &[("other", "")], 0)));
+        let old = PruneContainers {
+            labels: vec![label("a", Some("1"))],
+            until: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(10)),
+            ..PruneContainers::default()
+        };
+        assert!(old.takes(&record(Phase::Exited, &[("a", "1")], 9)));
+        assert!(!old.takes(&record(Phase::Exited, &[("a", "1")], 10)));
+        assert!(!old.takes(&record(Phase::Exited, &[("a", "2")], 9)));
+    }
+}

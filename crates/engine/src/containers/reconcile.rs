@@ -1,0 +1,312 @@
+//! Bringing what is written down together with what is there, when the daemon starts.
+//!
+//! A daemon may have been killed at any moment, and containers went on: some run, some ended, some were started
+//! and not written down, some were half removed. Afterwards every record says what is, and nothing is left that has no
+//! record.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use lapstrake_monitor::Exit;
+use lapstrake_monitor::client::Client;
+use lapstrake_monitor::wire::State as MonitorState;
+
+use super::attach::waiting_stream;
+use super::container::Container;
+use super::end::{Ended, Next};
+use super::error::{Result, io_error};
+use super::record::{Phase, Record, now};
+use super::{ContainerOptions, Containers, HowToRemove, Inner};
+use crate::Engine;
+use crate::Volumes;
+use crate::events::Bus;
+
+/// What was found when the daemon started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Containers that there are.
+    pub containers: usize,
+    /// Those that run.
+    pub running: usize,
+    /// Those that ended while no daemon was there.
+    pub ended: usize,
+    /// Those that are started because of their policy.
+    pub started: usize,
+    /// Removals that were finished.
+    pub removed: usize,
+    /// Leftovers without a record that were swept: writable layers, directories, processes.
+    pub swept: usize,
+}
+
+/// What is to be done for a container.
+enum Finding {
+    /// Nothing.
+    AsRecorded,
+    /// It runs under a monitor.
+    Runs(u32, std::os::unix::net::UnixStream),
+    /// It ended, and nobody wrote that down.
+    Ended(Ended),
+    /// It was to go.
+    Removing,
+}
+
+impl Containers {
+    /// Finds the containers of an engine.
+    ///
+    /// # Errors
+    /// If the database or a directory can't be read.
+    pub async fn open(
+        engine: Arc<Engine>,
+        volumes: Arc<Volumes>,
+        events: Arc<Bus>,
+        options: ContainerOptions,
+    ) -> Result<(Self, Reconciled)> {
+        let all = Self {
+            inner: Arc::new(Inner {
+                engine,
+                volumes,
+                events,
+                options,
+                registry: Mutex::default(),
+                facts: std::sync::OnceLock::new(),
+                pruning: tokio::sync::Mutex::default(),
+            }),
+        };
+        let mut found = Reconciled::default();
+        let (containers, swept, live) = all.blocking(Self::gather).await?;
+        found.containers = containers.len();
+        found.swept = swept;
+        let known: BTreeSet<String> = containers.iter().map(|one| one.id.clone()).collect();
+        for container in containers {
+            let has_dir = live.contains(&container.id);
+            all.reconcile(container, has_dir, &mut found).await?;
+        }
+        let settle = move |all: &Self| Ok(all.inner.volumes.settle(&|id| known.contains(id))?);
+        found.swept += all.blocking(settle).await?.removed.len();
+        Ok((all, found))
+    }
+
+    /// Reads the records, and sweeps what has none.
+    fn gather(&self) -> Result<(Vec<Arc<Container>>, usize, BTreeSet<String>)> {
+        for dir in [self.run_dir(), self.files_dir(), self.runtime_state()] {
+            std::fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
+        }
+        let rows = self.inner.engine.store.state().containers()?;
+        let mut containers = Vec::with_capacity(rows.len());
+        let mut known = BTreeSet::new();
+        for row in rows {
+            known.insert(row.id.clone());
+            match serde_json::from_str::<Record>(&row.body) {
+                Ok(record) => {
+                    self.registry().reserve(&row.name, &row.id)?;
+                    let container = Arc::new(Container::new(record));
+                    self.registry().add(Arc::clone(&container));
+                    containers.push(container);
+                }
+                Err(error) => self.note(&format!(
+                    "container {}: its record can't be read, it is left alone: {error}",
+                    row.id
+                )),
+            }
+        }
+        let live = names_in(&self.run_dir())?;
+        let mut swept = 0;
+        for id in live.difference(&known) {
+            self.note(&format!(
+                "sweeping the run directory of {id}, which has no record"
+            ));
+            self.end_monitor(id);
+            self.tear_down(id)?;
+            swept += 1;
+        }
+        for writable in self.inner.engine.store.state().writables()? {
+            if is_id(&writable.name) && !known.contains(&writable.name) {
+                self.note(&format!(
+                    "sweeping the writable layer {}, which has no record",
+                    writable.name
+                ));
+                self.inner.engine.remove_writable(&writable.name)?;
+                swept += 1;
+            }
+        }
+        for id in names_in(&self.files_dir())?.difference(&known) {
+            super::launch::remove_dir(&self.files_dir().join(id))?;
+            swept += 1;
+        }
+        Ok((containers, swept, live))
+    }
+
+    async fn reconcile(
+        &self,
+        container: Arc<Container>,
+        has_dir: bool,
+        found: &mut Reconciled,
+    ) -> Result<()> {
+        let (this, all) = (Arc::clone(&container), self.clone());
+        let finding = if has_dir || container.phase() != Phase::Created {
+            self.blocking(move |_| all.look_at(&this, has_dir)).await?
+        } else {
+            Finding::AsRecorded
+        };
+        let policy = container.with(|record| record.settings.host.restart);
+        match finding {
+            Finding::Runs(pid, wait) => {
+                found.running += 1;
+                let new = container.change(|record| {
+                    let new = !record.state.phase.has_process();
+                    if new {
+                        record.state.phase = Phase::Running;
+                        record.state.started = Some(now());
+                    }
+                    record.state.pid = i32::try_from(pid).ok();
+                    new
+                });
+                let this = Arc::clone(&container);
+                self.blocking(move |all| all.attach_again(&this)).await?;
+                if new {
+                    let this = Arc::clone(&container);
+                    self.blocking(move |all| all.save(&this)).await?;
+                }
+                self.watch_end(Arc::clone(&container), waiting_stream(wait)?);
+                self.watch_health(container);
+            }
+            Finding::Ended(ended) => {
+                found.ended += 1;
+                self.note(&format!(
+                    "container {} ended with code {} while no daemon was there {}",
+                    container.id, ended.code, ended.error
+                ));
+                match self.end(&container, ended).await? {
+                    Next::Nothing => {}
+                    Next::Remove => self.remove_ended(&container).await,
+                    Next::Restart(wait) => {
+                        found.started += 1;
+                        self.restart_after(container, wait);
+                    }
+                }
+            }
+            Finding::Removing => {
+                container.change(|record| record.state.phase = Phase::Exited);
+                match self.remove_held(&container, HowToRemove::AUTOMATIC).await {
+                    Ok(()) => found.removed += 1,
+                    Err(error) => self.note(&format!("container {}: {error}", container.id)),
+                }
+            }
+            Finding::AsRecorded => {
+                let (phase, stopped) =
+                    container.with(|record| (record.state.phase, record.state.stopped));
+                let again = match phase {
+                    Phase::Restarting => true,
+                    Phase::Exited => policy.applies_at_start(stopped, None),
+                    Phase::Created
+                    | Phase::Running
+                    | Phase::Paused
+                    | Phase::Removing
+                    | Phase::Dead => false,
+                };
+                if again {
+                    found.started += 1;
+                    container.change(|record| record.state.phase = Phase::Restarting);
+                    self.restart_after(container, std::time::Duration::ZERO);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at(&self, container: &Container, has_dir: bool) -> Result<Finding> {
+        let phase = container.phase();
+        let places = self.places(&container.id);
+        if phase == Phase::Removing {
+            return Ok(Finding::Removing);
+        }
+        let client = Client::new(&places.run);
+        let state = if has_dir { client.state().ok() } else { None };
+        match state {
+            Some(MonitorState::Running { pid }) => {
+                if let Ok(wait) = client.wait() {
+                    return Ok(Finding::Runs(pid, wait.into_stream()));
+                }
+            }
+            Some(MonitorState::Starting) => {
+                // The runtime is at work: this waits for it.
+                if let Ok(mut wait) = client.wait() {
+                    let exit = wait.exit().ok();
+                    let ended = exit.map_or_else(
+                        || Ended::unseen("it was not started"),
+                        |exit| Ended::of(&exit),
+                    );
+                    return Ok(Finding::Ended(ended));
+                }
+            }
+            Some(MonitorState::NotStarted) => {
+                // It may go by itself meanwhile.
+                drop(client.dismiss());
+            }
+            Some(MonitorState::Exited(exit)) => return Ok(Finding::Ended(Ended::of(&exit))),
+            None => {}
+        }
+        if phase.has_process() {
+            let exit = Exit::read(&places.exit())?;
+            let ended = exit.map_or_else(
+                || {
+                    self.kill_unmonitored(container);
+                    Ended::unseen(
+                        "its monitor is gone: the machine was restarted, or it was killed",
+                    )
+                },
+                |exit| Ended::of(&exit),
+            );
+            return Ok(Finding::Ended(ended));
+        }
+        if has_dir {
+            self.tear_down(&container.id)?;
+        }
+        Ok(Finding::AsRecorded)
+    }
+
+    /// Ends what runs under the monitor of something that has no record.
+    fn end_monitor(&self, id: &str) {
+        let client = Client::new(&self.places(id).run);
+        // Whatever of it is there or not, it is gone afterwards.
+        drop(client.dismiss());
+        if let Ok(mut wait) = client.wait() {
+            drop(client.signal(super::signal::KILL));
+            drop(wait.exit());
+            drop(wait.cleaned());
+        }
+        self.delete_from_runtime(None, id);
+    }
+
+    /// Ends what a monitor that is gone had started.
+    pub(crate) fn kill_unmonitored(&self, container: &Container) {
+        let runtime = container.with(|record| record.settings.host.runtime.clone());
+        self.delete_from_runtime(runtime.as_deref(), &container.id);
+    }
+
+    fn delete_from_runtime(&self, runtime: Option<&str>, id: &str) {
+        if !self.runtime_state().join(id).exists() {
+            return;
+        }
+        let deleted = self
+            .runtime(runtime)
+            .and_then(|runtime| runtime.order(&["delete", "--force", id]));
+        if let Err(error) = deleted {
+            self.note(&format!("container {id}: {error}"));
+        }
+    }
+}
+
+fn names_in(dir: &std::path::Path) -> Result<BTreeSet<String>> {
+    let entries = std::fs::read_dir(dir).map_err(io_error("list", dir))?;
+    let names = entries.map(|entry| {
+        let entry = entry.map_err(io_error("list", dir))?;
+        Ok(entry.file_name().to_string_lossy().into_owned())
+    });
+    names.collect()
+}
+
+/// Whether a name is an id that a daemon gave.
+pub(crate) fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

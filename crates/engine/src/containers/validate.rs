@@ -1,0 +1,56 @@
+//! Whether settings can be had, before anything is made.
+
+use lapstrake_container::settings::{Namespace, NetworkMode, Settings, When};
+use lapstrake_container::spec;
+
+use super::Containers;
+use super::error::{Error, Result};
+
+impl Containers {
+    /// Checks settings, and puts ids in the place of names of other containers. What the client should know.
+    pub(crate) fn validate(&self, settings: &mut Settings) -> Result<Vec<String>> {
+        let host = &mut settings.host;
+        if host.auto_remove && host.restart.when != When::No {
+            return Err(Error::Invalid(
+                "can't create 'AutoRemove' container with restart policy".to_owned(),
+            ));
+        }
+        if host.restart.times_max > 0 && host.restart.when != When::OnFailure {
+            return Err(Error::Invalid(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+                    .to_owned(),
+            ));
+        }
+        if let NetworkMode::Container(other) = &mut host.network {
+            *other = self.find(other)?.id.clone();
+        }
+        for namespace in [&mut host.ipc, &mut host.pid] {
+            if let Namespace::Container(other) = namespace {
+                *other = self.find(other)?.id.clone();
+            }
+        }
+        self.runtime(host.runtime.as_deref())?;
+        let log = self.log_of(&host.log);
+        let nothing = std::collections::BTreeMap::new();
+        super::logs::settings(&log, std::path::PathBuf::new(), &nothing, &nothing)?;
+        if let Some(signal) = &settings.execution.stop_signal {
+            super::signal::parse(signal)?;
+        }
+        let warnings = spec::validate(settings, self.facts()?)?;
+        let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(network_warning(&settings.host.network)?);
+        Ok(warnings)
+    }
+}
+
+/// What to say of a network that is not what was asked for.
+fn network_warning(network: &NetworkMode) -> Result<Option<String>> {
+    match network {
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => Ok(None),
+        NetworkMode::Default => Ok(Some(LOOPBACK_ONLY.to_owned())),
+        NetworkMode::Named(name) if name == "bridge" => Ok(Some(LOOPBACK_ONLY.to_owned())),
+        NetworkMode::Named(name) => Err(Error::NotFound(format!("network {name} not found"))),
+    }
+}
+
+const LOOPBACK_ONLY: &str = "Lapstrake has no bridge network yet: this container has loopback only. Use --network host or container:NAME for a network, --network none to be without this warning.";
