@@ -119,6 +119,7 @@ pub struct Engine {
     rooms: OnceLock<Rooms>,
     /// Held while a writable layer is made or removed.
     writables: Mutex<()>,
+    events: events::Bus,
 }
 
 /// How to open the store.
@@ -175,6 +176,7 @@ impl Engine {
             run_path: surroundings.run.clone(),
             rooms: OnceLock::new(),
             writables: Mutex::new(()),
+            events: events::Bus::default(),
         };
         if engine.store.access() == lapstrake_store::Access::Owner {
             engine.link_images()?;
@@ -186,6 +188,11 @@ impl Engine {
     /// The store's root directory.
     pub fn root(&self) -> &Path {
         self.store.root()
+    }
+
+    /// Where it tells what happens.
+    pub fn events(&self) -> &events::Bus {
+        &self.events
     }
 
     /// Pulls an image; see [`lapstrake_transfer::pull`].

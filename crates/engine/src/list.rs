@@ -97,6 +97,16 @@ impl Engine {
         Ok(found.into_iter().map(with_shared).collect())
     }
 
+    /// How many images there are, whatever their names.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn count_images(&self) -> Result<usize> {
+        let names = self.store.state().images()?;
+        let ids: BTreeSet<_> = names.iter().map(|name| &name.config).collect();
+        Ok(ids.len())
+    }
+
     /// The images that a filter lets through, those first that were built last.
     ///
     /// # Errors
