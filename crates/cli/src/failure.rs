@@ -33,6 +33,20 @@ pub(crate) enum Failure {
     /// A directory without a name.
     #[error("say where the directory is to be: -o DIRECTORY")]
     NoDirectory,
+    /// Sockets of the daemon.
+    #[error(transparent)]
+    Serve(#[from] lapstrake_api::ServeError),
+    /// An address that is none.
+    #[error(transparent)]
+    Host(lapstrake_api::AddressError),
+    /// A port that anybody could use.
+    #[error(
+        "{0} needs TLS, for whoever gets in is root here: give --tlsverify with --tlscacert, --tlscert and --tlskey; on this machine's own addresses, --insecure-no-tls lets in anybody"
+    )]
+    NoTls(lapstrake_api::Address),
+    /// TLS without what it needs.
+    #[error("--tlsverify needs --tlscacert, --tlscert and --tlskey")]
+    TlsFiles,
     /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] crate::settings::Error),
@@ -99,7 +113,7 @@ impl Failure {
     /// See the help text.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Surroundings(_) | Self::Output(_) | Self::Write { .. } => 1,
+            Self::Surroundings(_) | Self::Output(_) | Self::Write { .. } | Self::Serve(_) => 1,
             Self::Input { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => 3,
                 std::io::ErrorKind::PermissionDenied => 4,
@@ -112,6 +126,9 @@ impl Failure {
             | Self::Terminal
             | Self::NoDirectory
             | Self::Settings(_)
+            | Self::Host(_)
+            | Self::NoTls(_)
+            | Self::TlsFiles
             | Self::NoInput
             | Self::Directory(_)
             | Self::Url(_)

@@ -66,6 +66,20 @@ pub(crate) fn client(network: &Network, settings: &Settings) -> Result<Client, C
     Client::new(options(network, settings, &environment)?)
 }
 
+/// How the daemon reaches registries. Clients bring their credentials with each request; only a file that was
+/// named says who is meant where they bring none.
+pub(crate) fn daemon_options(
+    network: &Network,
+    settings: &Settings,
+) -> Result<ClientOptions, ClientError> {
+    let environment = |name: &str| std::env::var_os(name);
+    let mut all = options(network, settings, &environment)?;
+    if network.authfile.is_none() && settings.authfile.value.is_none() {
+        all.credentials = Credentials::none();
+    }
+    Ok(all)
+}
+
 /// What was typed comes first.
 fn options(
     network: &Network,

@@ -4,6 +4,7 @@
 //! Lists of the file are added to: what was typed comes first where order matters, and counts where it
 //! contradicts.
 
+mod daemon;
 mod file;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::network::MirrorOf;
+pub(crate) use daemon::DaemonSettings;
 pub(crate) use file::{Error, File};
 
 /// The store, if nothing else is said.
@@ -60,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) authfile: Setting<Option<PathBuf>>,
     pub(crate) parallel: Setting<u16>,
     pub(crate) wait: Setting<Option<Duration>>,
+    /// What the file says of the daemon.
+    pub(crate) daemon: DaemonSettings,
 }
 
 impl Settings {
@@ -146,6 +150,7 @@ impl Settings {
             )
             .map(Duration::from_secs)
             .optional(),
+            daemon: file.daemon.unwrap_or_default(),
         })
     }
 }

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod containers;
 mod create;
+mod daemon;
 mod df;
 mod diff;
 mod export;
@@ -64,6 +65,7 @@ pub(crate) enum Verb {
     Mount(mount::Mount),
     Umount(mount::Umount),
     Run(run::Run),
+    Daemon(daemon::Daemon),
     Info(info::Info),
     Config(config::Config),
     Check(check::Check),
@@ -97,6 +99,7 @@ impl Verb {
             Self::Mount(verb) => verb.run(context),
             Self::Umount(verb) => verb.run(context),
             Self::Run(verb) => verb.run(context),
+            Self::Daemon(verb) => verb.run(context),
             Self::Info(verb) => verb.run(context),
             Self::Config(verb) => verb.run(context),
             Self::Check(verb) => verb.run(context),

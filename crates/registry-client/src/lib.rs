@@ -25,6 +25,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod http;
+mod login;
 mod net;
 mod options;
 mod push;

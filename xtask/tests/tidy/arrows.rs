@@ -47,7 +47,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tree",
         ],
     ),
-    ("cli", &["engine", "oci"]),
+    ("api", &["bridge", "engine", "oci"]),
+    ("cli", &["api", "engine", "oci"]),
     (
         "testkit",
         &["erofs", "oci", "snapshot", "store", "sys", "tree"],

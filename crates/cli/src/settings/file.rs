@@ -10,10 +10,11 @@ use lapstrake_engine::{DriverName, StorageOptions};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::daemon::DaemonSettings;
 use crate::network::MirrorOf;
 
 /// Every key.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "root",
     "run-dir",
     "storage-driver",
@@ -24,6 +25,7 @@ const KEYS: [&str; 10] = [
     "authfile",
     "parallel",
     "wait",
+    "daemon",
 ];
 
 /// Numbers from one to another.
@@ -85,6 +87,7 @@ pub(crate) struct File {
     pub(crate) authfile: Option<PathBuf>,
     pub(crate) parallel: Option<u16>,
     pub(crate) wait: Option<u64>,
+    pub(crate) daemon: Option<DaemonSettings>,
 }
 
 /// As it is written.
@@ -101,6 +104,7 @@ struct Written {
     authfile: Option<Spanned<String>>,
     parallel: Option<Spanned<u64>>,
     wait: Option<Spanned<u64>>,
+    daemon: Option<super::daemon::Written>,
 }
 
 impl File {
@@ -151,6 +155,10 @@ impl File {
                 Some(number) => u16::try_from(number).ok(),
             },
             wait: check.number("wait", written.wait, WAIT)?,
+            daemon: match written.daemon {
+                None => None,
+                Some(daemon) => Some(daemon.checked(&check)?),
+            },
         })
     }
 }
@@ -163,7 +171,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// A text and where it is from, to say where in it something is wrong.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     path: &'a Path,
     text: &'a str,
 }
@@ -193,7 +201,11 @@ impl Check<'_> {
         self.wrong(error.span().unwrap_or_default(), what)
     }
 
-    fn path(&self, key: &str, path: Option<Spanned<String>>) -> Result<Option<PathBuf>, Error> {
+    pub(super) fn path(
+        &self,
+        key: &str,
+        path: Option<Spanned<String>>,
+    ) -> Result<Option<PathBuf>, Error> {
         let Some(path) = path else {
             return Ok(None);
         };
@@ -229,7 +241,7 @@ impl Check<'_> {
         Ok(Some(number))
     }
 
-    fn each<T>(
+    pub(super) fn each<T>(
         &self,
         list: Option<Vec<Spanned<String>>>,
         check: impl Fn(&str) -> Result<T, String>,

@@ -1,0 +1,88 @@
+//! What can't be done, as a status and words: the one place where the engine's errors become Docker's.
+
+use hyper::StatusCode;
+use lapstrake_engine::{Class, Error};
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The status of the answer.
+    pub(crate) status: StatusCode,
+    /// What the client is told.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// What was asked for makes no sense.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// It is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::NOT_FOUND, message)
+    }
+
+    /// It is there, and in a state in which that can't be done.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::CONFLICT, message)
+    }
+
+    /// It is not for this client.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::FORBIDDEN, message)
+    }
+
+    /// Who asks is not who they say.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::UNAUTHORIZED, message)
+    }
+
+    /// Nobody here can do that.
+    pub(crate) fn not_implemented(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::NOT_IMPLEMENTED, message)
+    }
+
+    /// Not now, and not here.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// The machine or this program failed.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// No such route.
+    pub(crate) fn no_page() -> Self {
+        Self::not_found("page not found")
+    }
+
+    fn of(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match error.class() {
+            Class::NotFound => StatusCode::NOT_FOUND,
+            Class::PermissionDenied => StatusCode::FORBIDDEN,
+            Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Class::Invalid => StatusCode::BAD_REQUEST,
+            Class::DataLoss | Class::ResourceExhausted | Class::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::of(status, error.to_string())
+    }
+}
+
+impl From<lapstrake_bridge::Panicked> for Failure {
+    fn from(error: lapstrake_bridge::Panicked) -> Self {
+        Self::internal(error.to_string())
+    }
+}

@@ -1,0 +1,37 @@
+//! The Docker Engine API over Lapstrake's engine: versions, field names, streams, errors.
+//!
+//! ```text
+//! server ── a socket, TLS ── router ── version, headers ── a group: system, images, networks
+//!                                                          asks the engine, answers in Docker's JSON
+//! ```
+//!
+//! What it keeps true: every answer has the headers, the status and the words that Docker's has; a request
+//! whose client goes away is given up; work that blocks is done where it holds up no other request. A route
+//! is a line in its group's `match`, so that a group reads like the table of the API.
+//!
+//! Left out: how anything is stored, which the engine knows.
+#![forbid(unsafe_code)]
+#![allow(
+    dead_code,
+    reason = "what the routes of images and containers need; it goes when they are here"
+)]
+
+mod answer;
+mod call;
+mod daemon;
+mod error;
+mod filters;
+mod networks;
+mod query;
+mod router;
+mod server;
+mod stream;
+mod system;
+mod unsupported;
+mod version;
+
+#[cfg(test)]
+mod asking;
+
+pub use daemon::{Daemon, Log, Settings};
+pub use server::{Address, AddressError, Listener, ServeError, TlsFiles, serve};

@@ -1,0 +1,170 @@
+//! `lapstrake daemon`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lapstrake_api::{Address, Daemon as Api, Listener, TlsFiles};
+use lapstrake_engine::rfc3339;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::network::{self, Network};
+use crate::render;
+use crate::settings::DaemonSettings;
+
+/// Where Docker's client looks first.
+const HOST: &str = "unix:///var/run/docker.sock";
+/// What runs containers, if nothing is said.
+const RUNTIME: &str = "runc";
+/// Where containers' output goes, if nothing is said.
+const LOG_DRIVER: &str = "json-file";
+/// Threads that wait for sockets; what blocks has others.
+const THREADS: usize = 4;
+
+/// Answer the docker command and whatever else speaks the Docker Engine API, until stopped.
+///
+/// Containers go on when it stops. Settings of [daemon] in the configuration hold where nothing is typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Daemon {
+    /// Where to listen: unix:///PATH or tcp://HOST:PORT; may be given again (default:
+    /// unix:///var/run/docker.sock).
+    #[arg(short = 'H', long, value_name = "ADDRESS")]
+    host: Vec<Address>,
+    /// The group that may use the socket (default: docker, if there is one).
+    #[arg(short = 'G', long)]
+    group: Option<String>,
+    /// Let in over TCP who has a certificate of --tlscacert, and nobody else. TCP needs it.
+    #[arg(long)]
+    tlsverify: bool,
+    /// Who may vouch for clients.
+    #[arg(long, value_name = "FILE")]
+    tlscacert: Option<PathBuf>,
+    /// The daemon's certificate.
+    #[arg(long, value_name = "FILE")]
+    tlscert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE")]
+    tlskey: Option<PathBuf>,
+    /// Let anybody on this machine in over TCP, without TLS. Whoever gets in is root here.
+    #[arg(long, conflicts_with = "tlsverify")]
+    insecure_no_tls: bool,
+    /// What runs containers: runc, crun, youki or a path (default: runc).
+    #[arg(long, value_name = "PROGRAM")]
+    runtime: Option<String>,
+    /// Where containers' output goes, if nothing is said: json-file, local or none (default: json-file).
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+    #[command(flatten)]
+    network: Network,
+}
+
+impl Daemon {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
+        let file = &context.settings.daemon;
+        let hosts = self.hosts(file)?;
+        let tls = self.tls(file)?;
+        check_hosts(&hosts, tls.as_ref(), self.insecure_no_tls)?;
+        let settings = lapstrake_api::Settings {
+            registries: network::daemon_options(&self.network, &context.settings)
+                .map_err(lapstrake_engine::Error::from)?,
+            parallel: context.parallel(None),
+            runtime: first(&self.runtime, &file.runtime, RUNTIME),
+            log_driver: first(&self.log_driver, &file.log_driver, LOG_DRIVER),
+            hostname: context.around.hostname.clone(),
+            log: Arc::new(log),
+        };
+        let engine = Arc::new(context.own()?);
+        log(&format!("owns the store {}", engine.root().display()));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .enable_all()
+            .build()?;
+        let group = self.group.as_deref().or(file.group.as_deref());
+        let served = runtime.block_on(async {
+            let listeners = hosts
+                .iter()
+                .map(|host| Listener::at(host, group, tls.as_ref()))
+                .collect::<std::result::Result<Vec<_>, _>>()?;
+            for listener in &listeners {
+                log(&format!("answers at {}", listener.address()));
+            }
+            let stop = stop()?;
+            lapstrake_api::serve(Api::new(Arc::clone(&engine), settings), listeners, stop).await;
+            engine.stopped().await;
+            Ok::<_, Failure>(())
+        });
+        // Whoever still hangs in the kernel is not waited for.
+        runtime.shutdown_background();
+        served?;
+        log("stopped; containers go on");
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn hosts(&self, file: &DaemonSettings) -> Result<Vec<Address>> {
+        if !self.host.is_empty() {
+            return Ok(self.host.clone());
+        }
+        if !file.hosts.is_empty() {
+            return Ok(file.hosts.clone());
+        }
+        HOST.parse().map(|host| vec![host]).map_err(Failure::Host)
+    }
+
+    /// All three files, or none.
+    fn tls(&self, file: &DaemonSettings) -> Result<Option<TlsFiles>> {
+        if !self.tlsverify && !file.tlsverify {
+            return Ok(None);
+        }
+        let path = |typed: &Option<PathBuf>, file: &Option<PathBuf>| typed.clone().or(file.clone());
+        let authorities = path(&self.tlscacert, &file.tlscacert);
+        let certificate = path(&self.tlscert, &file.tlscert);
+        let key = path(&self.tlskey, &file.tlskey);
+        match (authorities, certificate, key) {
+            (Some(authorities), Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                authorities,
+                certificate,
+                key,
+            })),
+            _ => Err(Failure::TlsFiles),
+        }
+    }
+}
+
+fn check_hosts(hosts: &[Address], tls: Option<&TlsFiles>, no_tls: bool) -> Result<()> {
+    for host in hosts {
+        let is_tcp = matches!(host, Address::Tcp(_));
+        if is_tcp && tls.is_none() && !(no_tls && host.is_local()) {
+            return Err(Failure::NoTls(host.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn first(typed: &Option<String>, file: &Option<String>, default: &str) -> String {
+    let said = typed.as_ref().or(file.as_ref());
+    said.map_or_else(|| default.to_owned(), Clone::clone)
+}
+
+/// A decision, on a line of its own.
+fn log(line: &str) {
+    render::say(&format!("{} {line}", rfc3339(SystemTime::now())));
+}
+
+/// Done when a signal says that it is time to stop.
+fn stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return log("was told to stop (SIGTERM)"),
+                _ = interrupt.recv() => return log("was told to stop (SIGINT)"),
+                _ = hangup.recv() => log("settings are not read again: stop and start (SIGHUP)"),
+            }
+        }
+    })
+}
