@@ -16,6 +16,7 @@ mod devices;
 mod error;
 pub mod exec;
 mod facts;
+pub mod files;
 mod limits;
 mod mounts;
 mod namespaces;

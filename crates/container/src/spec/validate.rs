@@ -1,6 +1,6 @@
 //! Whether a container can be as its settings say, told when it is made.
 
-use super::{Error, Facts, Result, capability, devices, limits, seccomp, security, sysctl};
+use super::{Error, Facts, Result, capability, devices, files, limits, seccomp, security, sysctl};
 use crate::settings::{Namespace, NetworkMode, Resources, Settings, When};
 
 /// What a client is told beside that its container was made.
@@ -60,6 +60,7 @@ pub fn validate(settings: &Settings, facts: &Facts) -> Result<Vec<Warning>> {
         return Err(limits::LimitError::OomScore(score).into());
     }
     sysctl::all(settings, facts)?;
+    files::check(settings)?;
     conflicts(settings)?;
     Ok(warnings)
 }
