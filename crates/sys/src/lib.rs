@@ -1,4 +1,4 @@
-//! The kernel: mounts, directories, loop devices, quotas, the FUSE device, xattrs, publish-by-link, threads that
+//! The kernel: mounts, directories, loop devices, quotas, the FUSE device, xattrs, publish-by-link, processes, threads that
 //! wait for it.
 //!
 //! The only crate with `unsafe`; it knows no policy.
@@ -18,6 +18,7 @@ pub mod inflate;
 pub mod loopdev;
 pub mod mount;
 pub mod parallel;
+pub mod process;
 pub mod publish;
 pub mod quota;
 pub mod xattr;
