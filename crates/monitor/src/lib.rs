@@ -7,6 +7,7 @@
 //! - [`client`]: how the daemon starts one and talks to it, also one that an earlier daemon started.
 //! - [`exit`]: what is left on disk when it has gone.
 //! - [`logs`]: the log files, to write and to read.
+//! - [`process`]: the monitor itself.
 //!
 //! Nothing here knows the store, Docker's API or what a container is beyond a bundle that a runtime runs.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod error;
 pub mod exit;
 pub mod logs;
 pub mod orders;
+pub mod process;
 pub mod time;
 pub mod wire;
 

@@ -27,6 +27,12 @@ impl Place {
     pub(crate) fn here(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
     }
+
+    /// A short path of a name in the directory, for another process, as long as this one lives.
+    pub(crate) fn elsewhere(&self, name: &str) -> PathBuf {
+        let (process, dir) = (std::process::id(), self.dir.as_raw_fd());
+        PathBuf::from(format!("/proc/{process}/fd/{dir}/{name}"))
+    }
 }
 
 impl AsFd for Place {

@@ -16,6 +16,9 @@ use crate::orders::Size;
 /// The socket's name in the monitor's directory.
 pub const SOCKET: &str = "monitor.sock";
 
+/// A request is not longer than this.
+pub(crate) const REQUEST_LIMIT: usize = 1024;
+
 /// An answer is not longer than this; a runtime's message is cut.
 pub(crate) const ANSWER_LIMIT: usize = 64 << 10;
 

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::orders::Orders;
 
-/// Starts a monitor: `program arguments… dir`, which must end in the monitor's `run`. The directory
+/// Starts a monitor: `program arguments… dir`, which must end in [`crate::process::run`]. The directory
 /// must exist and hold nothing of another monitor. Returns when the monitor listens; it starts
 /// nothing before [`Client::start`].
 ///

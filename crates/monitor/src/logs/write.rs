@@ -82,17 +82,29 @@ impl Writer {
         sink.flush()
     }
 
+    /// Logs what is left of a stream that has ended: a line without its end.
+    ///
+    /// # Errors
+    /// As for [`Self::feed`].
+    pub fn end(&mut self, stream: Stream) -> Result<()> {
+        let lines = match stream {
+            Stream::Stdin => return Ok(()),
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let sink = &mut self.sink;
+        lines.finish(&Timestamp::now, &mut |piece| sink.add(piece));
+        sink.flush()
+    }
+
     /// Logs what is left of lines that did not end, and waits for the compression of rotated files.
     ///
     /// # Errors
     /// The first that the file system had.
     pub fn finish(&mut self) -> Result<()> {
-        let sink = &mut self.sink;
-        for lines in [&mut self.stdout, &mut self.stderr] {
-            lines.finish(&Timestamp::now, &mut |piece| sink.add(piece));
-        }
-        sink.flush()?;
-        sink.files.finish()
+        self.end(Stream::Stdout)?;
+        self.end(Stream::Stderr)?;
+        self.sink.files.finish()
     }
 }
 
