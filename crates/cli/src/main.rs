@@ -17,6 +17,7 @@ mod surroundings;
 mod table;
 mod verbs;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -28,6 +29,10 @@ use crate::context::Context;
 const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // Before anything else: a monitor has to be quick and small.
+    if let Some(dir) = monitor_of() {
+        return monitor(&dir);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return not_understood(&error),
@@ -40,6 +45,24 @@ fn main() -> ExitCode {
         Err(failure) => {
             render::error(&failure, arguments.json);
             ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// The directory, if this is to be a container's monitor: not for people to type.
+fn monitor_of() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    let verb = arguments.next()?;
+    let dir = arguments.next()?;
+    (verb == "monitor" && arguments.next().is_none()).then(|| dir.into())
+}
+
+fn monitor(dir: &Path) -> ExitCode {
+    match lapstrake_engine::monitor(dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::say(&error.to_string());
+            ExitCode::FAILURE
         }
     }
 }
