@@ -1,6 +1,7 @@
 //! Extended attributes, whole: the buffer grows until the kernel's answer fits.
 //!
-//! Never follows a final symbolic link.
+//! A final symbolic link is followed only by those functions whose names say so: for paths that lead to an open
+//! file.
 
 use std::path::Path;
 
@@ -9,11 +10,7 @@ use rustix::io::Errno;
 /// Names of all attributes that the caller may see.
 pub fn list(path: &Path) -> Result<Vec<Box<[u8]>>, Errno> {
     let names = whole(|buffer| rustix::fs::llistxattr(path, buffer))?;
-    Ok(names
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty())
-        .map(Into::into)
-        .collect())
+    Ok(split(&names))
 }
 
 /// The value of one attribute; `None` when the file does not have it.
@@ -23,6 +20,29 @@ pub fn get(path: &Path, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         Err(Errno::NODATA) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// As [`list`], of what a final link leads to.
+pub fn list_followed(path: &Path) -> Result<Vec<Box<[u8]>>, Errno> {
+    let names = whole(|buffer| rustix::fs::listxattr(path, buffer))?;
+    Ok(split(&names))
+}
+
+/// As [`get`], of what a final link leads to.
+pub fn get_followed(path: &Path, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    match whole(|buffer| rustix::fs::getxattr(path, name, buffer)) {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NODATA) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn split(names: &[u8]) -> Vec<Box<[u8]>> {
+    let names = names.split(|byte| *byte == 0);
+    names
+        .filter(|name| !name.is_empty())
+        .map(Into::into)
+        .collect()
 }
 
 fn whole(mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {

@@ -1,11 +1,17 @@
-//! The entries of a tar that is no layer, one after another: an archive of images.
+//! The entries of a tar that is no layer, one after another: an archive of images, or of any files.
 //!
-//! Only names, links and regular files are told; whoever wants a file's bytes reads them before the next
-//! entry is asked for. Names and targets are paths below the archive's root, without `.`, `..` or empty
-//! parts; one that leaves the root is an error. Nothing is kept but the entry at hand and the extended
-//! headers, whose size is bounded.
+//! Of an archive of images, only names, links and regular files are told ([`Archive::next`]). Names and targets are
+//! paths below the archive's root, without `.`, `..` or empty parts; one that leaves the root is an error. Of
+//! others, all is told, as it is written ([`Archive::next_entry`]).
+//!
+//! Whoever wants a file's bytes reads them before the next entry is asked for. Nothing is kept but the entry
+//! at hand and the extended headers, whose size is bounded.
+
+mod entry;
 
 use std::io::{self, Read};
+
+pub use entry::{Entry, EntryKind};
 
 use crate::error::{Error, show};
 use crate::header::{BLOCK_BYTES, Block, Header, is_zero};
@@ -100,6 +106,14 @@ impl<R: Read> Archive<R> {
     )]
     pub fn next(&mut self) -> Result<Option<Member>, Error> {
         let mut said = Said::default();
+        match self.header(&mut said)? {
+            Some(block) => self.member(&parsed(&block), &said).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next entry's header, with what was said before it; none at the end.
+    fn header(&mut self, said: &mut Said) -> Result<Option<Block>, Error> {
         loop {
             self.pass_over()?;
             let mut block = [0; BLOCK_BYTES];
@@ -134,7 +148,7 @@ impl<R: Read> Archive<R> {
                 }
                 b'L' => said.name = Some(self.long(&header, size)?),
                 b'K' => said.link = Some(self.long(&header, size)?),
-                _ => return self.member(&header, size, &said).map(Some),
+                _ => return Ok(Some(block)),
             }
         }
     }
@@ -144,15 +158,18 @@ impl<R: Read> Archive<R> {
         Body(self)
     }
 
-    fn member(&mut self, header: &Header<'_>, size: u64, said: &Said) -> Result<Member, Error> {
+    fn member(&mut self, header: &Header<'_>, said: &Said) -> Result<Member, Error> {
         let name = said.attributes.path(&self.global).map(<[u8]>::to_vec);
         let name = name.or_else(|| said.name.clone());
         let name = name.unwrap_or_else(|| header.name());
         self.current = show(&name);
-        let size = said.attributes.size(&self.global).unwrap_or(size);
         let malformed = |what| Error::Malformed {
             entry: show(&name),
             what,
+        };
+        let size = match said.attributes.size(&self.global) {
+            Some(size) => size,
+            None => header.size().map_err(malformed)?,
         };
         let path = below_root(&[], &name)?;
         let link = said.attributes.link(&self.global);
@@ -284,6 +301,11 @@ impl<R: Read> Archive<R> {
             source,
         }
     }
+}
+
+/// The header of a block that was parsed before.
+fn parsed(block: &Block) -> Header<'_> {
+    Header::parse(block).expect("its checksum was right")
 }
 
 /// The rest of an entry's bytes.

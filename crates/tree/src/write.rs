@@ -107,6 +107,8 @@ impl<W: Write> TarWriter<W> {
     pub fn entry(&mut self, path: &[u8], metadata: &Metadata, kind: Kind<'_>) -> io::Result<()> {
         let name = match (kind, path) {
             (Kind::Directory, b"") => b"./".to_vec(),
+            // Only `/` itself, which archives of files may name.
+            (Kind::Directory, b"/") => b"/".to_vec(),
             (Kind::Directory, _) => [path, b"/"].concat(),
             _ => path.to_vec(),
         };
