@@ -4,6 +4,9 @@
 //! client's wire format is known.
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod copy_up;
+mod files;
 pub mod mounts;
 pub mod settings;
 pub mod spec;

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use crate::settings::{MountKind, MountPoint, MountRequests, Propagation};
 
 pub use error::{Class, Error};
+pub(crate) use path::clean as clean_path;
 pub use tmpfs::options as tmpfs_options;
 
 /// The driver of volumes unless another is named.

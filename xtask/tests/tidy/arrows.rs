@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fill", &["oci", "sys", "tree"]),
     ("snapshot", &["oci", "sys", "tree"]),
     ("drivers", &["oci", "snapshot", "sys", "tree"]),
-    ("container", &["oci"]),
+    ("container", &["oci", "sys", "tree"]),
     ("monitor", &["sys"]),
     ("bridge", &[]),
     ("registry-client", &["bridge", "distribution", "oci"]),
