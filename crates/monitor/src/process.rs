@@ -68,7 +68,7 @@ pub fn run(dir: &Path, guard: impl FnOnce(&serde_json::Value) -> Guard) -> Resul
     if side == Side::Parent {
         return Ok(());
     }
-    let mut complaints = Complaints::new(&dir);
+    let mut complaints = Complaints::new(&place);
     complaints.note("detach", leave().and_then(|()| children.keep_orphans()));
     let guard = orders.guard.as_ref().map(guard);
     Monitor {

@@ -4,8 +4,9 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::place::Place;
 use crate::time::Timestamp;
 
 /// The file's name.
@@ -21,9 +22,9 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(super) fn new(place: &Place) -> Self {
         Self {
-            path: dir.join(FILE),
+            path: place.here(FILE),
             made: 0,
         }
     }

@@ -30,6 +30,12 @@ const LEFT: usize = 1 << 20;
 /// How long others, to whom a process left its streams, are listened to when it has ended. As Docker.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long an earlier container of the same id may take to go: its monitor has told of its exit.
+const QUEUE: Duration = Duration::from_secs(5);
+
+/// Between two looks whether it has gone.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Between two calls of the guard.
 const GUARD: Duration = Duration::from_millis(500);
 
@@ -50,6 +56,10 @@ pub(super) struct Monitor {
 
 pub(super) enum Phase {
     NotStarted,
+    /// The runtime is still removing an earlier container of the same id.
+    Queueing {
+        since: Instant,
+    },
     /// The runtime was called.
     Starting {
         runtime: Pid,
@@ -164,6 +174,7 @@ impl Monitor {
     /// Until when nothing need be done if nothing happens.
     fn timeout(&self) -> Option<Duration> {
         let (since, span) = match &self.phase {
+            Phase::Queueing { .. } => return Some(LOOK),
             Phase::Running { guarded, .. } if self.guard.is_some() => (*guarded, GUARD),
             Phase::Ended { since, .. } if !self.stdio.have_ended() => (*since, GRACE),
             _ => return None,
@@ -173,6 +184,7 @@ impl Monitor {
 
     fn look_at_clock(&mut self) {
         match &mut self.phase {
+            Phase::Queueing { .. } => self.start(),
             Phase::Running { guarded, .. } if guarded.elapsed() >= GUARD => {
                 *guarded = Instant::now();
                 if let Some(guard) = &mut self.guard {
@@ -294,7 +306,9 @@ impl Monitor {
     fn state(&self) -> State {
         match &self.phase {
             Phase::NotStarted | Phase::Over => State::NotStarted,
-            Phase::Starting { .. } | Phase::Failed { .. } => State::Starting,
+            Phase::Queueing { .. } | Phase::Starting { .. } | Phase::Failed { .. } => {
+                State::Starting
+            }
             Phase::Running { pid, .. } => State::Running { pid: number(*pid) },
             Phase::Ended { exit, .. } => State::Exited(*exit),
         }
@@ -330,9 +344,17 @@ impl Monitor {
 
     fn start(&mut self) {
         if self.runtime.is_taken() {
-            self.phase = Phase::Failed {
-                message: format!("the runtime has a container {} already", self.orders.id),
-                remover: None,
+            let since = match self.phase {
+                Phase::Queueing { since } => since,
+                _ => Instant::now(),
+            };
+            self.phase = if since.elapsed() < QUEUE {
+                Phase::Queueing { since }
+            } else {
+                Phase::Failed {
+                    message: format!("the runtime has a container {} already", self.orders.id),
+                    remover: None,
+                }
             };
             return;
         }
@@ -494,9 +516,8 @@ impl Monitor {
 
     fn removed(&mut self, status: WaitStatus) {
         if status.exit_status() != Some(0) {
-            let words = self.runtime.last_error().unwrap_or_default();
             self.complaints
-                .make(&format!("remove the container: {words}"));
+                .make(&format!("remove the container: {status:?}"));
         }
     }
 
@@ -534,8 +555,11 @@ impl Monitor {
         if let Some(mut log) = self.log.take() {
             self.complaints.note("finish the log", log.finish());
         }
-        let removed = std::fs::remove_file(self.place.here(SOCKET));
-        self.complaints.note("remove the socket", removed);
+        match std::fs::remove_file(self.place.here(SOCKET)) {
+            // Whoever was told of the exit may have removed it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => self.complaints.note("remove the socket", removed),
+        }
         self.listener = None;
         for connection in &mut self.connections {
             connection.end();

@@ -62,7 +62,7 @@ impl Runtime {
         console: Option<&Path>,
         [stdin, stdout, stderr]: [Stdio; 3],
     ) -> io::Result<Pid> {
-        let mut command = self.command();
+        let mut command = self.command(&self.log);
         match &self.work {
             Work::Container { bundle } => {
                 command
@@ -96,7 +96,8 @@ impl Runtime {
         let Work::Container { .. } = self.work else {
             return Ok(None);
         };
-        let mut command = self.command();
+        // Whoever was told of the exit may have removed the monitor's directory, and a log in it.
+        let mut command = self.command(Path::new("/dev/null"));
         command.arg("delete").arg("--force").arg(&self.id);
         command
             .stdin(Stdio::null())
@@ -105,13 +106,13 @@ impl Runtime {
         self.spawn(&mut command).map(Some)
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, log: &Path) -> Command {
         let mut command = Command::new(&self.orders.program);
         command.args(&self.orders.arguments);
         command.arg("--root").arg(&self.orders.root);
         command
             .arg("--log")
-            .arg(&self.log)
+            .arg(log)
             .arg("--log-format")
             .arg("json");
         command

@@ -76,6 +76,18 @@ pub(crate) fn privileged_a_second_command_has_its_own_exit() {
     assert_eq!(wait.exit().unwrap().signal, Some(9));
 }
 
+pub(crate) fn privileged_a_container_is_started_again_at_once() {
+    let scene = Scene::new("exit 2");
+    for _ in 0..5 {
+        let client = scene.launch();
+        let mut wait = client.wait().unwrap();
+        client.start().unwrap();
+        assert_eq!(wait.exit().unwrap().code, 2);
+        // Whoever is told of the exit needs not wait until the runtime's state is removed.
+        scene.forget_monitors();
+    }
+}
+
 pub(crate) fn privileged_who_is_not_started_can_be_dismissed() {
     let scene = Scene::new("true");
     let client = scene.launch();

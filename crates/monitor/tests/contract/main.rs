@@ -34,6 +34,7 @@ tests! {
         privileged_a_process_is_started_and_its_exit_told
         privileged_exit_codes_and_signals_are_those_of_docker
         privileged_a_second_command_has_its_own_exit
+        privileged_a_container_is_started_again_at_once
         privileged_who_is_not_started_can_be_dismissed
         privileged_signals_reach_the_process
         privileged_nothing_is_lost_when_the_daemon_is_killed

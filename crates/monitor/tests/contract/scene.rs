@@ -235,6 +235,13 @@ impl Scene {
         )
     }
 
+    /// Removes the directories of all monitors.
+    pub(crate) fn forget_monitors(&self) {
+        for number in 0..self.names.replace(0) {
+            fs::remove_dir_all(self.path(&format!("monitor.{number}"))).unwrap();
+        }
+    }
+
     /// Launches the monitor of a further command.
     pub(crate) fn launch_exec(&self, change: impl FnOnce(&mut Orders), script: &str) -> Client {
         let number = self.names.get();
