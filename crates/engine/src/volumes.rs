@@ -24,6 +24,7 @@ mod count;
 mod create;
 mod details;
 mod error;
+mod fill;
 mod image;
 mod network;
 mod options;
@@ -81,7 +82,7 @@ struct Inner {
     boot_id: String,
     table: Table,
     claims: Arc<Claims>,
-    counter: count::Counter,
+    counter: Arc<count::Counter>,
     /// Held while a directory for mounts is made.
     seating: Mutex<()>,
     pruning: AtomicBool,
@@ -112,7 +113,7 @@ impl Volumes {
             boot_id,
             table: Table::default(),
             claims: Arc::default(),
-            counter: count::Counter::default(),
+            counter: Arc::default(),
             seating: Mutex::default(),
             pruning: AtomicBool::new(false),
             image_parts: Mutex::default(),
@@ -136,6 +137,12 @@ impl Volumes {
     /// If something can't be freed.
     pub fn free_removed(&self) -> Result<()> {
         Ok(self.inner.rooms.settle()?)
+    }
+}
+
+impl Drop for Volumes {
+    fn drop(&mut self) {
+        self.inner.counter.close();
     }
 }
 

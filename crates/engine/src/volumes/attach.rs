@@ -79,18 +79,22 @@ impl Volumes {
 }
 
 impl Inner {
-    fn find(&self, name: &str) -> Result<Arc<Volume>> {
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Volume>> {
         self.table
             .get(name)
             .ok_or_else(|| Error::Missing(name.to_owned()))
     }
 
-    fn attach(&self, volume: &Volume, held: &mut Use, user: &str) -> Result<PathBuf> {
+    pub(super) fn attach(&self, volume: &Volume, held: &mut Use, user: &str) -> Result<PathBuf> {
         let record = volume.record().clone();
         let record = record.ok_or_else(|| Error::Missing(volume.name.clone()))?;
         let path = match &held.path {
             Some(path) => path.clone(),
-            None => self.open_place(&volume.name, &record)?,
+            None => {
+                let path = self.open_place(&volume.name, &record)?;
+                self.empty_half_filled(volume, &record, &path)?;
+                path
+            }
         };
         held.path = Some(path.clone());
         held.generation += 1;
@@ -101,7 +105,12 @@ impl Inner {
         Ok(path)
     }
 
-    fn detach(self: &Arc<Self>, volume: &Volume, held: &mut Use, user: &str) -> Result<()> {
+    pub(super) fn detach(
+        self: &Arc<Self>,
+        volume: &Volume,
+        held: &mut Use,
+        user: &str,
+    ) -> Result<()> {
         for part in held.parts.remove(user).unwrap_or_default() {
             part::release(&part)?;
         }

@@ -5,7 +5,7 @@
 //! when their last user went and nobody came back for a while, so that whoever asks finds a number.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use lapstrake_snapshot::room::{self, Usage};
@@ -32,6 +32,9 @@ pub struct VolumeSize {
 
 /// How long a volume must be at rest before it is looked at.
 const REST: Duration = Duration::from_secs(2);
+
+/// How long closing waits for a volume that is being looked at.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which volumes are to be looked at, and when.
 #[derive(Debug, Default)]
@@ -149,33 +152,53 @@ impl Inner {
         if queue.running {
             return;
         }
-        let this = Arc::clone(self);
+        let (counter, volumes) = (Arc::clone(&self.counter), Arc::downgrade(self));
         let thread = std::thread::Builder::new().name("volume-counter".to_owned());
         // Without a thread, whoever asks for sizes looks.
-        queue.running = thread.spawn(move || this.count_those_due()).is_ok();
+        queue.running = thread.spawn(move || counter.run(&volumes)).is_ok();
     }
+}
 
-    fn count_those_due(&self) {
+impl Counter {
+    /// Looks at volumes when they are due, until there are none. Between them it holds nothing, so that the
+    /// store can be closed.
+    fn run(&self, volumes: &Weak<Inner>) {
+        let mut queue = held(&self.queue);
         loop {
-            let mut queue = held(&self.counter.queue);
             let next = queue.due.iter().min_by_key(|(_, due)| **due);
             let Some((name, due)) = next.map(|(name, due)| (name.clone(), *due)) else {
-                queue.running = false;
-                self.counter.changed.notify_all();
-                return;
+                break;
             };
             let wait = due.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                queue.due.remove(&name);
-                drop(queue);
-                if let Some(volume) = self.table.get(&name) {
-                    // Whoever asks for its size learns why it can't be had.
-                    drop(self.count(&volume));
-                }
-            } else {
-                drop(queue);
-                std::thread::sleep(wait);
+            if !wait.is_zero() {
+                let woken = self.changed.wait_timeout(queue, wait);
+                queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
             }
+            queue.due.remove(&name);
+            drop(queue);
+            let inner = volumes.upgrade();
+            if let Some(inner) = &inner
+                && let Some(volume) = inner.table.get(&name)
+            {
+                // Whoever asks for its size learns why it can't be had.
+                drop(inner.count(&volume));
+            }
+            drop(inner);
+            queue = held(&self.queue);
         }
+        queue.running = false;
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread. It is waited for, but not for long: it may have a million files to look at.
+    pub(super) fn close(&self) {
+        let mut queue = held(&self.queue);
+        queue.due.clear();
+        self.changed.notify_all();
+        let closing = self
+            .changed
+            .wait_timeout_while(queue, PATIENCE, |queue| queue.running);
+        drop(closing);
     }
 }

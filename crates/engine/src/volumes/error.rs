@@ -72,6 +72,9 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// What the image has can't be copied into it.
+    #[error("failed to populate volume: {0}")]
+    Fill(#[from] lapstrake_container::copy_up::Error),
     /// A room.
     #[error("volume: {}", told(.0))]
     Room(#[from] room::Error),
@@ -171,12 +174,16 @@ impl Error {
                 | crate::Class::DataLoss
                 | crate::Class::Internal => Class::Internal,
             },
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Class::ResourceExhausted
+            Self::Io { source, .. }
+            | Self::Fill(lapstrake_container::copy_up::Error::Io { source, .. }) => {
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        Class::ResourceExhausted
+                    }
+                    _ => Class::Internal,
                 }
-                _ => Class::Internal,
-            },
+            }
+            Self::Fill(lapstrake_container::copy_up::Error::Root(_)) => Class::Internal,
             Self::Mount { .. } | Self::Address(_) | Self::Record { .. } | Self::Kernel(_) => {
                 Class::Internal
             }

@@ -39,7 +39,8 @@ pub(super) fn release(place: &Path) -> Result<()> {
     remove_place(place)
 }
 
-fn find(root: &Path, subpath: &str, of: &str) -> Result<OwnedFd> {
+/// What is at `subpath` below `root`, open as a path.
+pub(super) fn find(root: &Path, subpath: &str, of: &str) -> Result<OwnedFd> {
     let dir = File::open(root).map_err(io_error("open", root))?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;

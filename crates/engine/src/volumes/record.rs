@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) made_for: Option<String>,
     /// Its room is being made: without one, it gets one.
     pub(super) making: bool,
+    /// The directory in it, `.` for all, that is being filled from an image: after a crash, it is emptied.
+    pub(super) filling: Option<String>,
     /// It is being taken away.
     pub(super) removing: bool,
     /// What it used when somebody last looked and nobody was using it.

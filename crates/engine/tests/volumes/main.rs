@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 #![expect(clippy::disallowed_methods, reason = "files of a test need not last")]
 
+mod fill;
 mod life;
 mod mounted;
 mod scene;
