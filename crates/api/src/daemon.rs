@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lapstrake_engine::{ClientOptions, Engine};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 
-use crate::system::Fixed;
+use crate::system::{Fixed, Reckonings};
 
 /// The Docker whose answers these are. Clients compare it with what they need.
 pub(crate) const LEVEL: &str = "28.2.2";
@@ -58,6 +58,10 @@ pub struct Daemon {
     pub(crate) started: SystemTime,
     /// What is asked of the machine once.
     pub(crate) fixed: OnceCell<Arc<Fixed>>,
+    /// Who asks what takes room.
+    pub(crate) reckonings: Reckonings,
+    /// Held while images are pruned.
+    pub(crate) pruning_images: Mutex<()>,
     stopping: watch::Sender<bool>,
 }
 
@@ -69,6 +73,8 @@ impl Daemon {
             settings,
             started: SystemTime::now(),
             fixed: OnceCell::new(),
+            reckonings: Reckonings::default(),
+            pruning_images: Mutex::default(),
             stopping: watch::Sender::new(false),
         })
     }

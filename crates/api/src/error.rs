@@ -1,7 +1,10 @@
 //! What can't be done, as a status and words: the one place where the engine's errors become Docker's.
 
 use hyper::StatusCode;
-use lapstrake_engine::{Class, Error};
+use lapstrake_engine::{Class, Error, Reference};
+use lapstrake_oci::Digest;
+
+use crate::images;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,66 @@ impl From<Error> for Failure {
             }
         };
         Self::of(status, error.to_string())
+    }
+}
+
+/// An image that could not be removed, which was called so.
+pub(crate) fn of_removal(error: Error, wanted: &str) -> Failure {
+    let short = |id: &Digest| id.hex()[..12].to_owned();
+    let is_id = |id: &Digest| {
+        let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+        id.hex().starts_with(hex)
+    };
+    match error {
+        Error::NoImage(_) | Error::Misspelt { .. } => images::no_such(wanted),
+        Error::ImageUsed { id, users, .. } => {
+            let user: String = users
+                .first()
+                .map_or_else(String::new, |user| user.chars().take(12).collect());
+            let image = short(&id);
+            Failure::conflict(if is_id(&id) {
+                format!(
+                    "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {user}"
+                )
+            } else {
+                format!(
+                    "conflict: unable to remove repository reference {wanted:?} (must force) - container {user} is using its referenced image {image}"
+                )
+            })
+        }
+        Error::SeveralNames { id, .. } => Failure::conflict(format!(
+            "conflict: unable to delete {} (must be forced) - image is referenced in multiple repositories",
+            short(&id)
+        )),
+        error => error.into(),
+    }
+}
+
+/// An image that could not be had from its registry.
+pub(crate) fn of_pull(error: &Error, reference: &Reference) -> Failure {
+    let (repo, shown) = (reference.repo().familiar(), reference.familiar());
+    match error.class() {
+        Class::NotFound => Failure::not_found(format!(
+            "manifest for {shown} not found: manifest unknown: {error}"
+        )),
+        Class::PermissionDenied => Failure::not_found(format!(
+            "pull access denied for {repo}, repository does not exist or may require 'docker login': denied: {error}"
+        )),
+        Class::Invalid => Failure::invalid(error.to_string()),
+        Class::Unavailable | Class::DataLoss | Class::ResourceExhausted | Class::Internal => {
+            Failure::internal(error.to_string())
+        }
+    }
+}
+
+/// An image that could not be brought to its registry.
+pub(crate) fn of_push(error: Error, reference: &Reference) -> Failure {
+    match error.class() {
+        Class::PermissionDenied => Failure::forbidden(format!(
+            "denied: requested access to {} is denied: {error}",
+            reference.repo().familiar()
+        )),
+        _ => error.into(),
     }
 }
 

@@ -21,6 +21,7 @@ mod call;
 mod daemon;
 mod error;
 mod filters;
+mod images;
 mod networks;
 mod query;
 mod router;

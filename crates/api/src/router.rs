@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::version::Refused;
-use crate::{networks, system, unsupported};
+use crate::{images, networks, system, unsupported};
 
 /// Answers a request.
 pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Response {
@@ -34,6 +34,14 @@ pub(crate) type Answering = Pin<Box<dyn Future<Output = Answered> + Send>>;
 fn route(call: Call) -> Answering {
     match call.path.first().map(String::as_str) {
         Some("_ping" | "version" | "info" | "events" | "auth" | "system") => system::route(call),
+        Some("images") => images::route(call),
+        Some("distribution") => match call.path[1..].split_last() {
+            Some((last, name)) if last == "json" && !name.is_empty() => {
+                let name = name.join("/");
+                Box::pin(images::distribution(call, name))
+            }
+            _ => now(Err(Failure::no_page())),
+        },
         Some("networks") => now(networks::route(&call)),
         _ => now(unsupported::route(&call)),
     }

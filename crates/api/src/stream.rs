@@ -1,11 +1,17 @@
-//! Answers that come bit by bit.
+//! Answers that come bit by bit, and requests' bodies that are read so.
 
 mod channel;
+mod file;
 mod hijack;
+mod messages;
+mod said;
 
 pub(crate) use channel::{Sink, channel};
+pub(crate) use file::file;
 #[allow(
     unused_imports,
     reason = "containers attach through it, which come next"
 )]
 pub(crate) use hijack::{Duplex, hijack, stream_type};
+pub(crate) use messages::{Message, Messages, Progress, messages};
+pub(crate) use said::reader;

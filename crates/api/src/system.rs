@@ -1,6 +1,7 @@
 //! The daemon itself: whether it is there, what it is, what happens in it.
 
 mod auth;
+mod df;
 mod events;
 mod info;
 mod machine;
@@ -9,7 +10,9 @@ mod version;
 
 use hyper::Method;
 
-pub(crate) use info::Fixed;
+pub(crate) use auth::Told;
+pub(crate) use df::Reckonings;
+pub(crate) use info::{Fixed, fixed};
 
 use crate::call::Call;
 use crate::error::Failure;
@@ -25,6 +28,7 @@ pub(crate) fn route(call: Call) -> Answering {
         (&Method::GET, ["info"]) => Box::pin(info::info(call)),
         (&Method::GET, ["events"]) => now(events::events(&call)),
         (&Method::POST, ["auth"]) => Box::pin(auth::auth(call)),
+        (&Method::GET, ["system", "df"]) => Box::pin(df::df(call)),
         _ => now(Err(Failure::no_page())),
     }
 }

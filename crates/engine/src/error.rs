@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lapstrake_oci::Digest;
+
 pub use lapstrake_transfer::Class;
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -23,18 +25,22 @@ pub enum Error {
         nearest: String,
     },
     /// An image on which a writable layer lies.
-    #[error("image {image} is used by the writable layer {users}: remove that first")]
+    #[error("image {image} is used by the writable layer {}: remove that first", users.join(", "))]
     ImageUsed {
-        /// The image.
+        /// The image, by one of its names.
         image: String,
+        /// Its id.
+        id: Digest,
         /// The writable layers.
-        users: String,
+        users: Vec<String>,
     },
     /// An image that was to be removed by its id, and has several names.
     #[error("image {image} has several names ({names}): remove those, or use --force")]
     SeveralNames {
-        /// The image.
+        /// The image, as it was called.
         image: String,
+        /// Its id.
+        id: Digest,
         /// Its names.
         names: String,
     },

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use lapstrake_oci::{ChainId, Config, DiffId, Digest, Reference, chain_ids};
+use lapstrake_oci::{ChainId, Config, DiffId, Digest, Image, Reference, chain_ids};
 use lapstrake_snapshot::room::{self, Usage};
 use lapstrake_store::{LayerFiles, LayerRecord, LayerState, Source, WritableRecord, freed};
 
@@ -103,6 +103,19 @@ impl Engine {
             digests: digests.into_iter().collect(),
             config,
         })
+    }
+
+    /// The layers of an image, the lowest first: the blob that its manifest names, and what it is uncompressed.
+    ///
+    /// # Errors
+    /// If there is no such image, or its documents can't be read.
+    pub fn image_layers(&self, name: impl Into<ImageName>) -> Result<Vec<(Digest, DiffId)>> {
+        let image = self.resolve(name)?;
+        let image = Image::new(self.manifest(&image)?, self.config(&image)?)?;
+        let layers = image.layers();
+        Ok(layers
+            .map(|layer| (layer.blob.digest.clone(), layer.diff_id.clone()))
+            .collect())
     }
 
     fn layer_details(&self, ids: &[DiffId]) -> Result<Vec<LayerDetails>> {

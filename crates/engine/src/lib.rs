@@ -15,6 +15,7 @@ pub mod events;
 mod export;
 mod history;
 mod image;
+mod image_events;
 mod inspect;
 mod list;
 mod load;
@@ -50,7 +51,7 @@ pub use names::ImageName;
 pub use output::{Target, reader_went};
 pub use prune::{Doing, Label, Prune, Which};
 pub use push::Pushed;
-pub use remove::{IfUsed, Removed};
+pub use remove::{DeletedImage, IfUsed, Removed};
 pub use repair::{repair, scrub};
 pub use root::{Access, MountedRoot};
 pub use run::{Bundle, RunOptions};
@@ -95,6 +96,7 @@ use lapstrake_snapshot::{Driver, RunDir};
 use lapstrake_store::{HostId, Place, Store};
 
 use crate::error::Result;
+use crate::events::Action;
 use crate::storage::Storage;
 
 /// What the engine is told of its surroundings.
@@ -121,7 +123,7 @@ pub struct Engine {
     rooms: OnceLock<Rooms>,
     /// Held while a writable layer is made or removed.
     writables: Mutex<()>,
-    events: events::Bus,
+    events: Arc<events::Bus>,
 }
 
 /// How to open the store.
@@ -178,7 +180,7 @@ impl Engine {
             run_path: surroundings.run.clone(),
             rooms: OnceLock::new(),
             writables: Mutex::new(()),
-            events: events::Bus::default(),
+            events: Arc::default(),
         };
         if engine.store.access() == lapstrake_store::Access::Owner {
             engine.link_images()?;
@@ -193,7 +195,7 @@ impl Engine {
     }
 
     /// Where it tells what happens.
-    pub fn events(&self) -> &events::Bus {
+    pub fn events(&self) -> &Arc<events::Bus> {
         &self.events
     }
 
@@ -208,7 +210,10 @@ impl Engine {
         options: &PullOptions,
         tell: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Pulled> {
-        Ok(lapstrake_transfer::pull(&self.store, client, reference, options, tell).await?)
+        let pulled =
+            lapstrake_transfer::pull(&self.store, client, reference, options, tell).await?;
+        self.tell_moved(reference, Action::Pull);
+        Ok(pulled)
     }
 
     /// Waits until nothing works for pulls any more, after one was cancelled by dropping its future.

@@ -82,7 +82,7 @@ impl Engine {
         for (summary, layers) in &found {
             for layer in layers {
                 let images = images.entry(layer.clone()).or_default();
-                images.insert(summary.manifest.clone());
+                images.insert(summary.id.clone());
             }
         }
         let is_shared = |layer: &&DiffId| images.get(*layer).is_some_and(|images| images.len() > 1);
@@ -105,6 +105,15 @@ impl Engine {
         let names = self.store.state().images()?;
         let ids: BTreeSet<_> = names.iter().map(|name| &name.config).collect();
         Ok(ids.len())
+    }
+
+    /// Bytes of tar in all layers, each counted once.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn layer_bytes(&self) -> Result<u64> {
+        let layers = self.store.state().every_layer()?;
+        Ok(layers.iter().map(|layer| layer.tar_len).sum())
     }
 
     /// The images that a filter lets through, those first that were built last.
@@ -181,7 +190,8 @@ impl ImageFilter {
             && (self.references.is_empty() || self.fits(&image.reference))
     }
 
-    fn fits(&self, name: &str) -> bool {
+    /// Whether a name fits one of the patterns.
+    pub fn fits(&self, name: &str) -> bool {
         let Ok(reference) = name.parse::<Reference>() else {
             return false;
         };

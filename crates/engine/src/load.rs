@@ -11,6 +11,7 @@ use lapstrake_transfer::{Limits, add_image, add_tar, unnamed};
 use crate::Engine;
 use crate::commit::{CommitOptions, change, document};
 use crate::error::Result;
+use crate::events::Action;
 use crate::when::to_rfc3339;
 
 /// What a tar is to become.
@@ -55,7 +56,11 @@ impl Engine {
             host: Platform::host(),
             limits: Limits::DEFAULT,
         };
-        Ok(load(&self.store, from, &options, tell)?)
+        let loaded = load(&self.store, from, &options, tell)?;
+        for image in &loaded.images {
+            self.tell_by_id(Action::Load, &image.id);
+        }
+        Ok(loaded)
     }
 
     /// Makes an image with one layer of a tar, which may be compressed by gzip, bzip2, xz or zstd. All of
@@ -96,6 +101,7 @@ impl Engine {
         let both = [&documents.manifest, &documents.config];
         let both = both.map(|(digest, bytes)| (digest, &bytes[..]));
         add_image(&self.store, &image, &documents.diff_ids, &both, Some(layer))?;
+        self.tell_by_id(Action::Import, &image.config);
         Ok(Imported {
             image,
             layer: record,

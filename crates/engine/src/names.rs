@@ -112,6 +112,18 @@ impl Engine {
         Ok(self.find(&name.into())?.0)
     }
 
+    /// The document that a name was resolved to, a manifest or an index; nothing if there is no such image.
+    ///
+    /// # Errors
+    /// If the store can't be read, or an id could be several.
+    pub fn document_of(&self, name: impl Into<ImageName>) -> Result<Option<Digest>> {
+        match self.find(&name.into()) {
+            Ok((_, document)) => Ok(Some(document)),
+            Err(Error::NoImage(_) | Error::Misspelt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a name or an id leads to an image.
     ///
     /// # Errors

@@ -93,16 +93,16 @@ impl Engine {
                 .collect();
             return Ok(Removed::of(&plan.names, &objects, plan.bytes));
         }
+        let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
         if prune.which == Which::Unused && self.store.state().keeps_strays()? {
             self.store.state().keep_strays(false)?;
         }
         self.forget_realised(&collected)?;
-        Ok(Removed::of(
-            &collected.names,
-            &collected.objects,
-            collected.bytes,
-        ))
+        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes);
+        let removed = self.told_removed(removed, &going, &collected);
+        self.tell_pruned(removed.bytes);
+        Ok(removed)
     }
 
     /// The images that a pruning chooses from.

@@ -7,6 +7,7 @@ use lapstrake_transfer::{PushEvent, PushOptions, PushedImage, ToPush};
 
 use crate::Engine;
 use crate::error::Result;
+use crate::events::Action;
 use crate::names::ImageName;
 
 /// What was pushed.
@@ -42,6 +43,7 @@ impl Engine {
         };
         let pushed =
             lapstrake_transfer::push(&self.store, client, &what, to, options, tell).await?;
+        self.tell_moved(to, Action::Push);
         Ok(Pushed {
             image: pushed,
             id: record.config,

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use lapstrake_oci::Digest;
+use lapstrake_oci::{ChainId, Digest};
 use lapstrake_store::{Collected, ImageRecord, Object};
 
 use crate::Engine;
@@ -33,6 +33,17 @@ pub struct Removed {
     pub layers: usize,
     /// Bytes that this frees.
     pub bytes: u64,
+    /// The same images, each with those of its layers that are gone. Known of what was removed, not of what would be.
+    pub deleted: Vec<DeletedImage>,
+}
+
+/// An image that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedImage {
+    /// Its id.
+    pub id: Digest,
+    /// Its layers that are gone, the highest first: no other image has them.
+    pub layers: Vec<ChainId>,
 }
 
 impl Engine {
@@ -63,13 +74,11 @@ impl Engine {
         self.refuse_used(&records, &names, if_used)?;
         let mounted = self.run.in_use()?;
         let plan = collection.plan(&inventory, &names, &mounted)?;
+        let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
         self.forget_realised(&collected)?;
-        Ok(Removed::of(
-            &collected.names,
-            &collected.objects,
-            collected.bytes,
-        ))
+        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes);
+        Ok(self.told_removed(removed, &going, &collected))
     }
 
     /// Waits until the space of what was removed is free.
@@ -99,7 +108,8 @@ impl Engine {
             if !users.is_empty() {
                 return Err(Error::ImageUsed {
                     image: familiar(&image.reference),
-                    users: users.join(", "),
+                    id: image.config.clone(),
+                    users,
                 });
             }
         }
@@ -137,6 +147,7 @@ impl Removed {
                 .filter(|object| matches!(object, Object::Layer(_)))
                 .count(),
             bytes,
+            deleted: Vec::new(),
         }
     }
 }
@@ -152,6 +163,7 @@ fn names_of(known: &[Named], wanted: &ImageName, if_used: IfUsed) -> Result<Vec<
     if tags.len() > 1 && if_used == IfUsed::Refuse {
         return Err(Error::SeveralNames {
             image: wanted.to_string(),
+            id: tags[0].config.clone(),
             names: tags
                 .iter()
                 .map(|image| familiar(&image.reference))

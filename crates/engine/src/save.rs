@@ -7,6 +7,7 @@ use lapstrake_transfer::archive::{
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::events::Action;
 use crate::image::Claimed;
 use crate::names::{Found, ImageName, Named, find, is_tagged};
 use crate::output::{Output, Target, new_directory};
@@ -71,6 +72,9 @@ impl Engine {
                 plan
             }
         };
+        for image in &claimed {
+            self.tell_by_id(Action::Save, &image.image.config);
+        }
         Ok(Saved::of(plan))
     }
 

@@ -5,6 +5,7 @@ use lapstrake_store::{Commit, ImageRecord, Lineage};
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::events::Action;
 use crate::names::ImageName;
 
 /// A name that was given.
@@ -46,6 +47,9 @@ impl Engine {
         let mut state = self.store.state();
         let before = state.image(&image.reference)?;
         state.set_image(&image, &lineage, Commit::Synced)?;
+        drop(state);
+        let labels = &source.config.value().config.labels;
+        self.tell_image(Action::Tag, &image.config, &target.familiar(), labels);
         Ok(Tagged {
             instead_of: before.filter(|before| before.manifest != image.manifest),
             image,

@@ -169,6 +169,8 @@ pub struct PushedLayer {
 pub struct PushedImage {
     /// Its manifest there.
     pub manifest: Digest,
+    /// How long that is.
+    pub manifest_bytes: u64,
     /// Whether that is the one that it has here.
     pub same_manifest: bool,
     /// Its layers, lowest first; one that comes twice is told twice.
@@ -295,6 +297,7 @@ async fn finish(
     let blobs: Vec<_> = layers.iter().map(|layer| layer.blob.clone()).collect();
     let document = manifest::of(&what.image, &blobs);
     let same_manifest = document.is_own;
+    let manifest_bytes = document.bytes.len() as u64;
     let manifest = client
         .push_manifest(to, &document.media_type, document.bytes)
         .await?;
@@ -302,6 +305,7 @@ async fn finish(
     blocking(move || record(&store, &repo, &pushed)).await??;
     Ok(PushedImage {
         manifest,
+        manifest_bytes,
         same_manifest,
         layers,
     })

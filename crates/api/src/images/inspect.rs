@@ -1,0 +1,81 @@
+//! All that is known of an image.
+
+use lapstrake_bridge::blocking;
+use lapstrake_engine::{Engine, Error, ImageDetails};
+use serde_json::{Value, json};
+
+use crate::answer::{self, Answered};
+use crate::call::Call;
+use crate::error::Failure;
+use crate::images::{config, name};
+use crate::version::Version;
+
+/// `GET /images/NAME/json`.
+pub(super) async fn inspect(call: Call, wanted: String) -> Answered {
+    let engine = call.daemon.engine.clone();
+    let details = blocking(move || find(&engine, &wanted)).await??;
+    let fixed = crate::system::fixed(&call.daemon).await?;
+    let driver = fixed.storage.choice.driver.as_str();
+    answer::ok(&document(&details, driver, call.version))
+}
+
+/// An image, and Docker's words if it is not here.
+pub(super) fn find(engine: &Engine, wanted: &str) -> Result<ImageDetails, Failure> {
+    let name = name::here(wanted)?;
+    engine
+        .inspect_image(name)
+        .map_err(|error| told(error, wanted))
+}
+
+/// An error about an image that was asked for by this name.
+pub(super) fn told(error: Error, wanted: &str) -> Failure {
+    match error {
+        Error::NoImage(_) | Error::Misspelt { .. } => name::no_such(wanted),
+        error => error.into(),
+    }
+}
+
+fn document(image: &ImageDetails, driver: &str, version: Version) -> Value {
+    let config = &image.config;
+    let size: u64 = image
+        .layers
+        .iter()
+        .filter_map(|layer| layer.record.as_ref())
+        .map(|record| record.tar_len)
+        .sum();
+    let last_comment = config.history.last().and_then(|step| step.comment.clone());
+    let digests = image
+        .digests
+        .iter()
+        .filter(|digest| !digest.starts_with("localhost/unnamed@"));
+    let layers: Vec<_> = image.layers.iter().map(|layer| &layer.diff_id).collect();
+    let mut document = json!({
+        "Id": image.id,
+        "RepoTags": image.tags,
+        "RepoDigests": digests.collect::<Vec<_>>(),
+        "Parent": "",
+        "Comment": config.comment.clone().or(last_comment).unwrap_or_default(),
+        "Created": config.created,
+        "DockerVersion": config.docker_version.clone().unwrap_or_default(),
+        "Author": config.author.clone().unwrap_or_default(),
+        "Config": config::config(&config.config, version),
+        "Architecture": config.platform.architecture,
+        "Os": config.platform.os,
+        "Size": size,
+        "GraphDriver": { "Data": null, "Name": driver },
+        "RootFS": { "Type": "layers", "Layers": layers },
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+    });
+    if let Some(variant) = &config.platform.variant {
+        document["Variant"] = json!(variant);
+    }
+    if !version.from(1, 44) {
+        document["VirtualSize"] = json!(size);
+        document["Created"] = json!(config.created.clone().unwrap_or_default());
+    }
+    if !version.from(1, 45) {
+        document["Container"] = json!("");
+        document["ContainerConfig"] = config::config(&lapstrake_oci::Execution::default(), version);
+    }
+    document
+}
