@@ -16,11 +16,13 @@ mod devices;
 mod error;
 pub mod exec;
 mod facts;
+pub mod files;
 mod limits;
 mod mounts;
 mod namespaces;
 mod process;
 pub mod resources;
+mod seccomp;
 mod security;
 mod sysctl;
 pub mod user;
@@ -147,6 +149,10 @@ fn linux(request: &Request<'_>, facts: &Facts, propagation: Option<&'static str>
         "readonlyPaths",
         json!(security::read_only(security, &options)),
     );
+    let held = capability::of(security, facts)?;
+    if let Some(filter) = seccomp::filter(&options, security.privileged, &held, facts)? {
+        put(&mut linux, "seccomp", filter);
+    }
     if let Some(propagation) = propagation {
         put(&mut linux, "rootfsPropagation", json!(propagation));
     }

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::error::io_error;
 use super::{Error, Result, capability};
-use crate::settings::Resources;
+use crate::settings::{Namespace, Resources};
 
 /// What the host can do, and what the daemon may on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,16 @@ pub enum CgroupVersion {
     V1,
     /// One hierarchy.
     V2,
+}
+
+impl CgroupVersion {
+    /// Whose control groups a container sees if nobody says: as in Docker, the host's of the first version.
+    pub const fn default_namespace(self) -> Namespace {
+        match self {
+            Self::V1 => Namespace::Host,
+            Self::V2 => Namespace::Private,
+        }
+    }
 }
 
 /// The parent of control groups, unless configured.

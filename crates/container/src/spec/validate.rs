@@ -1,6 +1,6 @@
 //! Whether a container can be as its settings say, told when it is made.
 
-use super::{Error, Facts, Result, capability, devices, limits, security, sysctl};
+use super::{Error, Facts, Result, capability, devices, files, limits, seccomp, security, sysctl};
 use crate::settings::{Namespace, NetworkMode, Resources, Settings, When};
 
 /// What a client is told beside that its container was made.
@@ -48,6 +48,7 @@ pub fn validate(settings: &Settings, facts: &Facts) -> Result<Vec<Warning>> {
     if !facts.seccomp && options.seccomp != security::Seccomp::Unconfined {
         warnings.push(Warning::Seccomp);
     }
+    seccomp::check(&options)?;
     super::process::directory(settings)?;
     for rule in &host.device_rules {
         devices::parse_rule(rule)?;
@@ -59,6 +60,7 @@ pub fn validate(settings: &Settings, facts: &Facts) -> Result<Vec<Warning>> {
         return Err(limits::LimitError::OomScore(score).into());
     }
     sysctl::all(settings, facts)?;
+    files::check(settings)?;
     conflicts(settings)?;
     Ok(warnings)
 }

@@ -5,28 +5,26 @@
     reason = "scratch files of tests"
 )]
 
+mod mounts;
+mod process;
+mod resources;
 mod scene;
+mod security;
 
 use lapstrake_container::settings::Settings;
 use scene::Scene;
 
-/// Runs a shell line in a container with changed settings, and tells what it wrote.
-fn run(line: &str, change: impl FnOnce(&mut Settings)) -> Option<String> {
-    let scene = Scene::new()?;
-    let mut settings = scene.settings(line);
-    change(&mut settings);
-    Some(scene.run(&settings))
-}
-
-/// What a line wrote is one of these lines.
+/// Runs a shell line in a container with changed settings: what it wrote is this.
 #[track_caller]
 fn check(line: &str, change: impl FnOnce(&mut Settings), wanted: &str) {
-    if let Some(said) = run(line, change) {
-        assert_eq!(said.trim_end(), wanted);
-    }
+    let Some(scene) = Scene::new() else {
+        return;
+    };
+    let mut settings = scene.settings(line);
+    change(&mut settings);
+    assert_eq!(scene.run(&settings).trim_end(), wanted);
 }
 
-#[test]
-fn privileged_an_ordinary_container_runs() {
-    check("echo hello; exit 0", |_| {}, "hello");
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
 }

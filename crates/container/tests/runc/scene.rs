@@ -67,6 +67,12 @@ impl Scene {
         self.dir.path().join(name)
     }
 
+    /// Makes a file beside the root.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
     pub(crate) fn settings(&self, line: &str) -> Settings {
         let mut settings = Settings::default();
         settings.execution.cmd = Some(["sh", "-c", line].map(str::to_owned).to_vec());
