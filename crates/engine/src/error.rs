@@ -69,9 +69,9 @@ pub enum Error {
     /// Neither the image nor the command line says what to run.
     #[error("{0} names no command to run: give one")]
     NoCommand(String),
-    /// The image's user is not in its `/etc/passwd`.
-    #[error("the image's user {0:?} is not in its /etc/passwd or /etc/group")]
-    NoUser(String),
+    /// A container can't be as its settings say.
+    #[error(transparent)]
+    Container(#[from] lapstrake_container::spec::Error),
     /// No OCI runtime that works.
     #[error("cannot start the OCI runtime {runtime:?}: {source}")]
     Runtime {
@@ -135,6 +135,7 @@ pub enum Error {
 impl Error {
     /// What kind of answer this is.
     pub fn class(&self) -> Class {
+        use lapstrake_container::spec::Class as Container;
         use lapstrake_snapshot::Class as Mount;
         use lapstrake_snapshot::room::Class as Room;
         match self {
@@ -147,7 +148,6 @@ impl Error {
             | Self::Name(_)
             | Self::TagWithDigest(_)
             | Self::NoCommand(_)
-            | Self::NoUser(_)
             | Self::Driver(_)
             | Self::Image(_) => Class::Invalid,
             Self::Store(error) => error.class().into(),
@@ -166,6 +166,10 @@ impl Error {
                 Room::Internal => Class::Internal,
             },
             Self::Changes(error) => error.into(),
+            Self::Container(error) => match error.class() {
+                Container::Invalid | Container::Conflict => Class::Invalid,
+                Container::Host => Class::Internal,
+            },
             Self::Client(_) | Self::Runtime { .. } | Self::Io { .. } => Class::Internal,
         }
     }

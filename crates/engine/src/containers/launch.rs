@@ -5,12 +5,13 @@
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
 use lapstrake_container::settings::{Namespace, NetworkMode};
-use lapstrake_container::spec::{self, Facts, Files, HostDevices, Identity, Join};
+use lapstrake_container::spec::{self, Facts, Files, HostDevices, Identity, Join, files};
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::orders::{Orders, Size, Stdin, Terminal, Work};
 
@@ -169,17 +170,23 @@ impl Containers {
                 shm,
             });
         }
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let of_host = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        // Until there is a bridge, its own address is on its loopback.
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST)];
+        let addresses: &[_] = match host.network {
+            NetworkMode::Default | NetworkMode::Named(_) => &loopback,
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => &[],
+        };
+        let mut resolver = of_host("/etc/resolv.conf");
+        if files::is_stub(&resolver) && host.network != NetworkMode::Host {
+            resolver = of_host(files::STUB_SOURCE);
+        }
+        let settings = &record.settings;
+        let hosts = files::hosts(settings, hostname, &of_host("/etc/hosts"), addresses, None);
         let written = [
             ("hostname", files::hostname(hostname)),
-            (
-                "hosts",
-                files::hosts(&record.settings, hostname, &read("/etc/hosts"), &[]),
-            ),
-            (
-                "resolv.conf",
-                files::resolv_conf(&record.settings, &read("/etc/resolv.conf")),
-            ),
+            ("hosts", hosts),
+            ("resolv.conf", files::resolv_conf(settings, &resolver)),
         ];
         for (name, text) in written {
             // In place: what a container has mounted is the file, not its name.
@@ -431,20 +438,5 @@ fn remove_empty(path: &Path) -> Result<()> {
     match std::fs::remove_dir(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path)(error)),
         _ => Ok(()),
-    }
-}
-
-mod files {
-    use lapstrake_container::settings::Settings;
-    pub(super) fn hostname(name: &str) -> String {
-        format!("{name}\n")
-    }
-    pub(super) fn hosts(_s: &Settings, name: &str, _h: &str, _a: &[&str]) -> String {
-        format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{name}\n"
-        )
-    }
-    pub(super) fn resolv_conf(_s: &Settings, host: &str) -> String {
-        host.to_owned()
     }
 }
