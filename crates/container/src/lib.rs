@@ -1,7 +1,8 @@
-//! What a container is: its settings, what is mounted in it, and how a runtime is told.
+//! What a container is: its settings, what is mounted in it, how a runtime is told, and what it uses.
 //!
-//! What it keeps true: everything here follows from its arguments. Nothing is looked up in a store, and no
-//! client's wire format is known.
+//! What it keeps true: what a container is follows from arguments; the host is asked in places that say so
+//! ([`spec::Facts`], [`spec::HostDevices`], [`spec::user`], [`usage`]). Nothing is looked up in a store, and
+//! no client's wire format is known.
 #![forbid(unsafe_code)]
 
 pub mod archive;
@@ -10,3 +11,4 @@ mod files;
 pub mod mounts;
 pub mod settings;
 pub mod spec;
+pub mod usage;
