@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lapstrake_oci::{ChainId, Config, DiffId, Digest, Reference, chain_ids};
-use lapstrake_store::{Collected, ImageRecord, Object};
+use lapstrake_store::{ImageRecord, Object};
 
 use crate::Engine;
 use crate::events::{Action, Kind};
@@ -71,34 +71,37 @@ impl Engine {
         going
     }
 
-    /// Tells which names and images are gone, and which of their layers.
-    pub(crate) fn told_removed(
-        &self,
-        removed: Removed,
-        going: &Going,
-        collected: &Collected,
-    ) -> Removed {
+    /// Tells which names and images are gone.
+    pub(crate) fn tell_removed(&self, removed: &Removed, going: &Going, names: &[ImageRecord]) {
         let none = BTreeMap::new();
-        for name in &collected.names {
-            let labels = going.get(&name.config).map(|config| &config.config.labels);
+        let labels = |id: &Digest| {
+            let config = going.get(id);
+            config.map_or(&none, |config| &config.config.labels)
+        };
+        for name in names {
             let id = &name.config;
-            self.tell_image(Action::Untag, id, &id.to_string(), labels.unwrap_or(&none));
+            self.tell_image(Action::Untag, id, &id.to_string(), labels(id));
         }
         for id in &removed.images {
-            let labels = going.get(id).map(|config| &config.config.labels);
-            self.tell_image(Action::Delete, id, &id.to_string(), labels.unwrap_or(&none));
+            self.tell_image(Action::Delete, id, &id.to_string(), labels(id));
         }
-        let objects: BTreeSet<_> = collected.objects.iter().collect();
+    }
+}
+
+impl Removed {
+    /// With the layers of each image that go with it.
+    pub(crate) fn with_layers(self, going: &Going, objects: &[Object]) -> Self {
+        let objects: BTreeSet<_> = objects.iter().collect();
         let gone = |layer: &DiffId| objects.contains(&Object::Layer(layer.clone()));
-        let deleted = removed.images.iter().map(|id| DeletedImage {
+        let deleted = self.images.iter().map(|id| DeletedImage {
             id: id.clone(),
             layers: going.get(id).map_or_else(Vec::new, |config| {
                 gone_chains(&config.rootfs.diff_ids, gone)
             }),
         });
-        Removed {
+        Self {
             deleted: deleted.collect(),
-            ..removed
+            ..self
         }
     }
 }

@@ -91,7 +91,8 @@ impl Engine {
                 .iter()
                 .map(|victim| victim.object.clone())
                 .collect();
-            return Ok(Removed::of(&plan.names, &objects, plan.bytes));
+            let removed = Removed::of(&plan.names, &objects, plan.bytes);
+            return Ok(removed.with_layers(&self.going(&plan.names), &objects));
         }
         let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
@@ -99,8 +100,9 @@ impl Engine {
             self.store.state().keep_strays(false)?;
         }
         self.forget_realised(&collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes);
-        let removed = self.told_removed(removed, &going, &collected);
+        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
+            .with_layers(&going, &collected.objects);
+        self.tell_removed(&removed, &going, &collected.names);
         self.tell_pruned(removed.bytes);
         Ok(removed)
     }

@@ -33,7 +33,7 @@ pub struct Removed {
     pub layers: usize,
     /// Bytes that this frees.
     pub bytes: u64,
-    /// The same images, each with those of its layers that are gone. Known of what was removed, not of what would be.
+    /// The same images, each with those of its layers that are gone.
     pub deleted: Vec<DeletedImage>,
 }
 
@@ -77,8 +77,10 @@ impl Engine {
         let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
         self.forget_realised(&collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes);
-        Ok(self.told_removed(removed, &going, &collected))
+        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
+            .with_layers(&going, &collected.objects);
+        self.tell_removed(&removed, &going, &collected.names);
+        Ok(removed)
     }
 
     /// Waits until the space of what was removed is free.
