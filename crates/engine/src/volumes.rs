@@ -21,6 +21,8 @@
 mod attach;
 mod claim;
 mod count;
+#[cfg(test)]
+mod crash;
 mod create;
 mod details;
 mod error;
@@ -96,17 +98,21 @@ impl Volumes {
     /// # Errors
     /// If the store or a directory can't be used.
     pub fn open(engine: &Engine) -> Result<Self> {
-        let home = engine.store.root().join("state").join("volumes");
+        Self::open_over(Arc::clone(&engine.store), &engine.run_path)
+    }
+
+    fn open_over(store: Arc<Store>, run: &Path) -> Result<Self> {
+        let home = store.root().join("state").join("volumes");
         std::fs::create_dir_all(&home).map_err(io_error("create", &home))?;
-        let run = real_path(&engine.run_path)?;
+        let run = real_path(run)?;
         let policy = Policy {
             backing: None,
             reserve: Reserve::Nothing,
         };
         let rooms = Rooms::open(&home, &run.join("volume-rooms"), policy)?;
-        let boot_id = engine.store.state().boot_id().to_owned();
+        let boot_id = store.state().boot_id().to_owned();
         let inner = Arc::new(Inner {
-            store: Arc::clone(&engine.store),
+            store,
             rooms,
             home,
             run,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lapstrake_snapshot::room;
 use lapstrake_store::Commit;
+use lapstrake_sys::publish;
 
-use super::error::{Error, Result};
+use super::error::{Error, Result, io_error};
 use super::table::Volume;
 use super::{Inner, UsersOf, Volumes};
 
@@ -63,6 +64,8 @@ impl Inner {
             Ok(()) | Err(room::Error::Missing(_)) => {}
             Err(error) => return Err(error.into()),
         }
+        // Or a power cut might bring back a room without a record, and that would be a volume again.
+        publish::sync_dir(&self.home).map_err(io_error("sync", &self.home))?;
         self.store.state().remove_volume(name)?;
         Ok(())
     }
