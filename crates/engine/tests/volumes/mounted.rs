@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use lapstrake_engine::VolumeErrorClass;
+use lapstrake_engine::{Doing, PruneVolumes, VolumeErrorClass};
 
 use crate::scene::{Scene, named, nobody, privileged, with_options};
 
@@ -240,45 +240,71 @@ fn privileged_a_part_of_a_volume_stays_what_it_was() {
 
 #[test]
 fn privileged_a_volume_that_hangs_holds_up_no_other() {
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
     if !privileged("privileged_a_volume_that_hangs_holds_up_no_other") {
         return;
     }
+    let Ok(device) = lapstrake_sys::fuse::Device::open() else {
+        eprintln!("SKIPPED privileged_a_volume_that_hangs_holds_up_no_other: no /dev/fuse");
+        return;
+    };
     let scene = Scene::new();
     let _clean_up = clean_up(&scene);
-    // An address that swallows what is sent to it, so that a mount waits until it gives up.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let options = format!("addr=127.0.0.1,vers=4.1,port={port},timeo=20,retrans=1");
-    let stalled = [("type", "nfs"), ("device", ":/x"), ("o", options.as_str())];
-    scene
-        .volumes
-        .create(&with_options("stalled", &stalled))
-        .unwrap();
+    // A file system that answers nothing.
+    let silent = scene.dir.path().join("silent");
+    std::fs::create_dir(&silent).unwrap();
+    device.mount().unwrap().attach_at(&silent).unwrap();
+    let bind = |name: &str, device: &Path| {
+        let options = [
+            ("type", "none"),
+            ("o", "bind"),
+            ("device", device.to_str().unwrap()),
+        ];
+        scene.volumes.create(&with_options(name, &options)).unwrap();
+    };
+    bind("stalled", &silent);
+    bind("stalling", &silent.join("x"));
     scene.volumes.create(&named("data")).unwrap();
-    let (tell, told) = mpsc::channel();
+    // One that stalls when it is mounted already.
+    scene.volumes.attach("stalled", "c1").unwrap();
     std::thread::scope(|scope| {
         let scene = &scene;
-        scope.spawn(move || {
-            tell.send("begun").unwrap();
-            drop(scene.volumes.attach("stalled", "c1"));
-        });
-        told.recv().unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        let begun = std::time::Instant::now();
-        assert_eq!(scene.names(), ["data", "stalled"]);
-        scene.volumes.attach("data", "c2").unwrap();
-        assert_eq!(scene.volumes.sizes().unwrap().len(), 1);
-        let refused = scene.volumes.remove("stalled", &nobody);
+        // And one that does not even come so far.
+        let stalling = scope.spawn(|| scene.volumes.attach("stalling", "c2").map(drop));
+        std::thread::sleep(Duration::from_millis(200));
+        let begun = Instant::now();
+        assert_eq!(scene.names(), ["data", "stalled", "stalling"]);
+        scene.volumes.get("stalling").unwrap();
+        scene.volumes.attach("data", "c3").unwrap();
+        scene.volumes.create(&named("new")).unwrap();
+        assert_eq!(scene.volumes.sizes().unwrap().len(), 2);
+        let everything = PruneVolumes {
+            named: true,
+            ..PruneVolumes::default()
+        };
+        let pruned = scene
+            .volumes
+            .prune(&everything, Doing::It, &nobody)
+            .unwrap();
+        assert_eq!(pruned.volumes, ["new"]);
+        let refused = scene.volumes.remove("stalling", &nobody).unwrap_err();
+        assert_eq!(refused.class(), VolumeErrorClass::Conflict);
+        scene.volumes.detach("stalled", "c1").unwrap();
+        scene.volumes.remove("stalled", &nobody).unwrap();
+        scene.volumes.settle(&|_id| true).unwrap();
         assert!(
             begun.elapsed() < Duration::from_secs(1),
             "{:?}",
             begun.elapsed()
         );
-        if let Err(error) = refused {
-            assert_eq!(error.class(), VolumeErrorClass::Conflict);
-        }
-        drop(listener);
+        assert!(!stalling.is_finished());
+        // Its server goes for good: the mount fails, and nothing is left of it.
+        drop(device);
+        let failed = stalling.join().unwrap().unwrap_err();
+        assert!(
+            failed.to_string().contains("failed to mount local volume"),
+            "{failed}"
+        );
     });
+    scene.volumes.remove("stalling", &nobody).unwrap();
 }
