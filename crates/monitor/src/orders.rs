@@ -35,8 +35,8 @@ pub struct Orders {
     pub exit_record: PathBuf,
     /// The container's `cgroupsPath`, to learn whether the kernel killed it for want of memory.
     pub cgroup: Option<String>,
-    /// Handed to the guard that the caller of [`crate::process::run`] brings; called every
-    /// half second while the process lives.
+    /// Handed to the guard that the caller of [`crate::process::run`] brings, which is
+    /// called from time to time while the process lives.
     pub guard: Option<serde_json::Value>,
 }
 

@@ -25,6 +25,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use lapstrake_sys::process::{Side, keep_descriptors_from_children, split};
 
@@ -40,9 +41,9 @@ use monitor::Monitor;
 use runtime::Runtime;
 use stdio::Stdio;
 
-/// What is called every half second while a process lives, if its orders ask for a guard. What it says went
-/// wrong is written down; it is called again all the same.
-pub type Guard = Box<dyn FnMut() -> std::result::Result<(), String>>;
+/// What is called from time to time while a process lives, if its orders ask for a guard. It says when it wants to be
+/// called again. What it says went wrong is written down.
+pub type Guard = Box<dyn FnMut() -> std::result::Result<Duration, String>>;
 
 /// Is the monitor whose orders are in `dir`. To be called first in a program, before it has threads.
 ///

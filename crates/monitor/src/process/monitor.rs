@@ -36,7 +36,10 @@ const QUEUE: Duration = Duration::from_secs(5);
 /// Between two looks whether it has gone.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Between two calls of the guard.
+/// Between two looks whether somebody has opened a terminal again that was closed.
+const REST: Duration = Duration::from_millis(100);
+
+/// Before the first call of a guard, and the next one after a failure.
 const GUARD: Duration = Duration::from_millis(500);
 
 pub(super) struct Monitor {
@@ -69,7 +72,8 @@ pub(super) enum Phase {
     },
     Running {
         pid: Pid,
-        guarded: Instant,
+        /// When the guard is to be called.
+        guard_at: Instant,
     },
     /// It did not start, and what the runtime left is being removed.
     Failed {
@@ -134,9 +138,11 @@ impl Monitor {
             );
         }
         if matches!(self.phase, Phase::Running { .. } | Phase::Ended { .. }) {
+            let now = Instant::now();
             for output in [&self.stdio.stdout, &self.stdio.stderr] {
                 let held_up = |connection: &Connection| connection.holds_up(output.stream);
                 if let Some(source) = &output.source
+                    && output.rests_until.is_none_or(|until| until <= now)
                     && !self.connections.iter().any(held_up)
                 {
                     add(
@@ -171,24 +177,30 @@ impl Monitor {
         happened.filter(|(_, flags)| !flags.is_empty()).collect()
     }
 
-    /// Until when nothing need be done if nothing happens.
+    /// How long nothing need be done if nothing happens.
     fn timeout(&self) -> Option<Duration> {
-        let (since, span) = match &self.phase {
-            Phase::Queueing { .. } => return Some(LOOK),
-            Phase::Running { guarded, .. } if self.guard.is_some() => (*guarded, GUARD),
-            Phase::Ended { since, .. } if !self.stdio.have_ended() => (*since, GRACE),
-            _ => return None,
+        let now = Instant::now();
+        let due = match &self.phase {
+            Phase::Queueing { .. } => Some(now + LOOK),
+            Phase::Running { guard_at, .. } => self.guard.is_some().then_some(*guard_at),
+            Phase::Ended { since, .. } => (!self.stdio.have_ended()).then_some(*since + GRACE),
+            _ => None,
         };
-        Some(span.saturating_sub(since.elapsed()))
+        let rests = self.stdio.stdout.rests_until.filter(|until| *until > now);
+        let first = due.into_iter().chain(rests).min();
+        first.map(|first| first.saturating_duration_since(now))
     }
 
     fn look_at_clock(&mut self) {
         match &mut self.phase {
             Phase::Queueing { .. } => self.start(),
-            Phase::Running { guarded, .. } if guarded.elapsed() >= GUARD => {
-                *guarded = Instant::now();
+            Phase::Running { guard_at, .. } if Instant::now() >= *guard_at => {
                 if let Some(guard) = &mut self.guard {
-                    self.complaints.note("guard", guard());
+                    let wait = guard().unwrap_or_else(|error| {
+                        self.complaints.make(&format!("guard: {error}"));
+                        GUARD
+                    });
+                    *guard_at = Instant::now() + wait;
                 }
             }
             Phase::Ended { since, .. } if since.elapsed() >= GRACE => {
@@ -210,7 +222,8 @@ impl Monitor {
             Source::Console => self.take_console(),
             Source::Stdin => self.stdio.stdin.write(),
             Source::Output(stream) => {
-                self.pass_on(stream);
+                let ended = matches!(self.phase, Phase::Ended { .. });
+                self.pass_on(stream, ended);
             }
             Source::Connection(index) => self.serve(index, flags),
         }
@@ -440,7 +453,7 @@ impl Monitor {
             Ok(pid) => {
                 self.phase = Phase::Running {
                     pid,
-                    guarded: Instant::now(),
+                    guard_at: Instant::now() + GUARD,
                 };
                 let pid_number = number(pid);
                 self.answer_starting(&Answer::Started { pid: pid_number });
@@ -482,7 +495,7 @@ impl Monitor {
         self.stdio.stdin.close();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let mut left = LEFT;
-            while let Some(length @ 1..) = self.pass_on(stream) {
+            while let Some(length @ 1..) = self.pass_on(stream, true) {
                 left = left.saturating_sub(length);
                 if left == 0 {
                     break;
@@ -576,8 +589,9 @@ impl Monitor {
 
     // Output.
 
-    /// Passes on what can be read of a stream at once; how much that was, `None` at its end.
-    fn pass_on(&mut self, stream: Stream) -> Option<usize> {
+    /// Passes on what can be read of a stream at once; how much that was, `None` at its end. A terminal has an
+    /// end only when the process has ended: it may close it and open it again.
+    fn pass_on(&mut self, stream: Stream, ended: bool) -> Option<usize> {
         let output = match stream {
             Stream::Stdin => return None,
             Stream::Stdout => &mut self.stdio.stdout,
@@ -596,7 +610,11 @@ impl Monitor {
                 Some(length)
             }
             Read::Nothing => Some(0),
-            Read::End => {
+            Read::HungUp if !ended => {
+                output.rests_until = Some(Instant::now() + REST);
+                Some(0)
+            }
+            Read::HungUp | Read::End => {
                 self.close(stream);
                 None
             }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::Stdio as Theirs;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -37,6 +38,8 @@ pub(super) struct Input {
 pub(super) struct Output {
     pub(super) stream: Stream,
     pub(super) source: Option<OwnedFd>,
+    /// Nothing is to be expected before: nobody has the terminal open.
+    pub(super) rests_until: Option<Instant>,
 }
 
 /// What a read gave.
@@ -44,6 +47,8 @@ pub(super) enum Read {
     Bytes(usize),
     /// Nothing now.
     Nothing,
+    /// Nobody has the terminal open; somebody may open it again.
+    HungUp,
     /// Nothing ever.
     End,
 }
@@ -79,10 +84,12 @@ impl Stdio {
             stdout: Output {
                 stream: Stream::Stdout,
                 source: stdout,
+                rests_until: None,
             },
             stderr: Output {
                 stream: Stream::Stderr,
                 source: stderr,
+                rests_until: None,
             },
             theirs: Some(theirs),
         })
@@ -136,6 +143,8 @@ impl Input {
                 Ok(written) => drop(self.pending.drain(..written)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
+                // Nobody has the terminal open now.
+                Err(Errno::IO) => self.pending.clear(),
                 // Nobody reads it any more.
                 Err(_) => self.close(),
             }
@@ -168,7 +177,7 @@ impl Output {
         match rustix::io::read(source, buffer) {
             Ok(length @ 1..) => Read::Bytes(length),
             Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
-            // A terminal that nobody has open any more says EIO.
+            Err(Errno::IO) => Read::HungUp,
             Ok(0) | Err(_) => {
                 self.source = None;
                 Read::End
@@ -181,7 +190,7 @@ impl Output {
         let mut text = vec![0; 16 << 10];
         match self.read(&mut text) {
             Read::Bytes(length) => text.truncate(length),
-            Read::Nothing | Read::End => text.clear(),
+            Read::Nothing | Read::HungUp | Read::End => text.clear(),
         }
         String::from_utf8_lossy(&text).trim().to_owned()
     }

@@ -181,7 +181,7 @@ pub(crate) fn privileged_the_guard_is_called_while_the_process_lives() {
     scene.orders.guard = Some(calls.to_str().unwrap().into());
     scene.run();
     let calls = fs::read_to_string(calls).unwrap().len();
-    assert!((1..=3).contains(&calls), "{calls} calls in 1.2 s");
+    assert!((2..=5).contains(&calls), "{calls} calls in 1.2 s");
 }
 
 pub(crate) fn privileged_a_process_that_needs_too_much_memory_is_told_apart() {

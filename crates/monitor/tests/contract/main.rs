@@ -63,6 +63,7 @@ tests! {
         privileged_input_before_the_start_is_kept;
     terminals:
         privileged_a_terminal_has_its_size_and_can_be_resized
+        privileged_a_terminal_that_is_closed_can_be_opened_again
         privileged_a_terminal_echoes_and_detaches
         privileged_a_second_command_can_have_a_terminal;
 }

@@ -46,7 +46,9 @@ pub(crate) fn monitor(dir: &Path) -> ExitCode {
         Box::new(move || {
             let file = File::options().append(true).create(true).open(&path);
             let counted = file.and_then(|mut file| file.write_all(b"."));
-            counted.map_err(|error| error.to_string())
+            counted
+                .map(|()| Duration::from_millis(200))
+                .map_err(|error| error.to_string())
         })
     };
     match lapstrake_monitor::process::run(dir, guard) {

@@ -31,6 +31,22 @@ pub(crate) fn privileged_a_terminal_has_its_size_and_can_be_resized() {
     assert!(!output.frame());
 }
 
+pub(crate) fn privileged_a_terminal_that_is_closed_can_be_opened_again() {
+    // As init systems do.
+    let mut scene = Scene::new(
+        "echo one; exec </dev/null >/dev/null 2>&1; sleep 0.3; \
+         echo two >/dev/console; sleep 0.3; read x </dev/console; echo $x >/dev/console",
+    );
+    scene.has_terminal(Terminal { size: None });
+    let client = scene.launch();
+    let mut output = Output::of(client.attach(ALL).unwrap());
+    client.start().unwrap();
+    output.until("two\r\n");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    output.feed("three\n");
+    assert!(output.all().text(Stream::Stdout).ends_with("three\r\n"));
+}
+
 pub(crate) fn privileged_a_terminal_echoes_and_detaches() {
     let mut scene = Scene::new("echo ready; read x; echo \"<$x>\"; echo error >&2; exit 1");
     scene.has_terminal(Terminal { size: None });
