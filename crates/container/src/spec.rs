@@ -17,6 +17,8 @@ mod error;
 pub mod exec;
 mod facts;
 pub mod files;
+#[cfg(test)]
+mod golden;
 mod limits;
 mod mounts;
 mod namespaces;

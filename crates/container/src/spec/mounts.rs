@@ -106,7 +106,9 @@ pub(super) struct Mount {
     options: Vec<String>,
 }
 
-/// Bytes of `/dev/shm`, unless settings say otherwise.
+/// Where System V and POSIX memory is shared.
+const SHM: &str = "/dev/shm";
+/// Bytes of it, unless settings say otherwise.
 const SHM_SIZE: u64 = 64 << 20;
 /// What stays writable in a container whose root is read-only.
 const ALWAYS_WRITABLE: [&str; 5] = ["/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"];
@@ -145,9 +147,10 @@ pub(super) fn all(request: &Request<'_>, facts: &Facts) -> Result<Mounts> {
     for mount in request.mounts {
         asked.push(converted(mount, facts, &mut propagation)?);
     }
-    let mut files = files(request);
-    files.retain(|mount| !is_asked_for(&mount.destination));
-    asked.append(&mut files);
+    let mut kept = files(request);
+    kept.extend(shared_memory(request)?);
+    kept.retain(|mount| !is_asked_for(&mount.destination));
+    asked.append(&mut kept);
     asked.sort_by_key(|mount| mount.destination.components().count());
     own.append(&mut asked);
     Ok(Mounts {
@@ -185,7 +188,7 @@ fn own(request: &Request<'_>, facts: &Facts) -> Result<Vec<Mount>> {
         ),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    mounts.extend(shm(request)?);
+    mounts.extend(own_memory(request));
     if process::has_init(request.settings) {
         let Some(init) = &facts.init else {
             return Err(Error::NotHere {
@@ -199,32 +202,35 @@ fn own(request: &Request<'_>, facts: &Facts) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-/// `/dev/shm`: its own, another's, the host's, or none.
-fn shm(request: &Request<'_>) -> Result<Option<Mount>> {
-    let at = Path::new("/dev/shm");
+/// Memory that its processes share among each other only.
+fn own_memory(request: &Request<'_>) -> Option<Mount> {
     let host = &request.settings.host;
-    let shared = |source: &Path| bind(at, source, options(&["rbind", "rprivate"]));
     match (&host.ipc, &request.files.shm) {
-        (Namespace::None, _) => Ok(None),
-        (Namespace::Host, _) => Ok(Some(shared(at))),
+        (Namespace::Shareable | Namespace::Private, None) => {}
+        _ => return None,
+    }
+    let size = host.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE);
+    let words = ["nosuid", "noexec", "nodev", "mode=1777"];
+    let mut own = mount(SHM, "tmpfs", &words);
+    own.source = PathBuf::from("shm");
+    own.options.push(format!("size={size}"));
+    Some(own)
+}
+
+/// Memory that they share with another container, or with the host.
+fn shared_memory(request: &Request<'_>) -> Result<Option<Mount>> {
+    let at = Path::new(SHM);
+    let shared = |source: &Path| Ok(Some(bind(at, source, options(&["rbind", "rprivate"]))));
+    match (&request.settings.host.ipc, &request.files.shm) {
+        (Namespace::None, _) | (Namespace::Shareable | Namespace::Private, None) => Ok(None),
+        (Namespace::Host, _) => shared(at),
         (Namespace::Container(_) | Namespace::Shareable | Namespace::Private, Some(path)) => {
-            Ok(Some(shared(path)))
+            shared(path)
         }
         (Namespace::Container(id), None) => Err(Error::NotJoined {
             kind: "ipc",
             container: id.clone(),
         }),
-        (Namespace::Shareable | Namespace::Private, None) => {
-            let size = host.shm_size.filter(|size| *size > 0).unwrap_or(SHM_SIZE);
-            let mut own = mount(
-                "/dev/shm",
-                "tmpfs",
-                &["nosuid", "noexec", "nodev", "mode=1777"],
-            );
-            own.source = PathBuf::from("shm");
-            own.options.push(format!("size={size}"));
-            Ok(Some(own))
-        }
     }
 }
 
