@@ -7,7 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapstrake_container::mounts::LOCAL_DRIVER;
 use lapstrake_snapshot::room::Limit;
 use lapstrake_store::Commit;
-use lapstrake_sys::publish;
 
 use super::error::{Error, Result, io_error};
 use super::options::Options;
@@ -130,13 +129,15 @@ impl Inner {
     }
 }
 
-/// Makes the directory for data in a room, unless it is there.
+/// Makes the directory for data in a room, unless it is there. A power cut may take back one that nothing was
+/// synced in; whoever attaches the volume makes it again.
 pub(super) fn make_data(room: &Path) -> Result<()> {
     let data = room.join("_data");
     match std::fs::create_dir(&data) {
-        Ok(()) => publish::sync_dir(room).map_err(io_error("sync", room)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io_error("create", &data)(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(io_error("create", &data)(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "files of a test need not last")]
 
 mod fill;
+mod image;
 mod life;
 mod mounted;
 mod scene;
+#[path = "../shared/mod.rs"]
+mod shared;

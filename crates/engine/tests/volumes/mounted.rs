@@ -9,7 +9,7 @@ use lapstrake_engine::{Doing, PruneVolumes, VolumeErrorClass};
 use crate::scene::{Scene, named, nobody, privileged, with_options};
 
 /// Whether something is mounted at a path.
-fn mounts(path: &Path) -> usize {
+pub(crate) fn mounts(path: &Path) -> usize {
     let table = lapstrake_sys::mount::table().unwrap();
     table
         .iter()
@@ -18,7 +18,7 @@ fn mounts(path: &Path) -> usize {
 }
 
 /// Unmounts everything below a directory when it goes, also when the test failed.
-struct CleanUp(std::path::PathBuf);
+pub(crate) struct CleanUp(std::path::PathBuf);
 
 impl Drop for CleanUp {
     fn drop(&mut self) {
@@ -34,7 +34,7 @@ impl Drop for CleanUp {
     }
 }
 
-fn clean_up(scene: &Scene) -> CleanUp {
+pub(crate) fn clean_up(scene: &Scene) -> CleanUp {
     CleanUp(scene.dir.path().to_owned())
 }
 

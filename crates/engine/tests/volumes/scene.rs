@@ -1,9 +1,11 @@
 //! A store in a directory of its own.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use lapstrake_engine::{Engine, NewVolume, Opening, Surroundings, Volumes};
+use lapstrake_engine::{Engine, NewVolume, Opening, Volumes};
+
+use crate::shared;
 
 /// A store.
 pub(crate) struct Scene {
@@ -18,7 +20,11 @@ impl Scene {
     }
 
     pub(crate) fn open(dir: tempfile::TempDir, boot_id: &str) -> Self {
-        let engine = Engine::open(&surroundings(dir.path(), boot_id), Opening::Own(None)).unwrap();
+        let engine = Engine::open(
+            &shared::surroundings(dir.path(), boot_id),
+            Opening::Own(None),
+        )
+        .unwrap();
         let volumes = Volumes::open(&engine).unwrap();
         Self {
             dir,
@@ -46,15 +52,6 @@ impl Scene {
     pub(crate) fn names(&self) -> Vec<String> {
         let all = self.volumes.list();
         all.into_iter().map(|volume| volume.name).collect()
-    }
-}
-
-pub(crate) fn surroundings(dir: &Path, boot_id: &str) -> Surroundings {
-    Surroundings {
-        root: dir.join("root"),
-        run: dir.join("run"),
-        hostname: "h".to_owned(),
-        boot_id: boot_id.to_owned(),
     }
 }
 
