@@ -490,3 +490,62 @@ proptest! {
         prop_assert_eq!(log.text(Query { tail: Some(2), ..ALL }), numbers(0..2));
     }
 }
+
+/// A file system that is unmounted at the end, whatever happens.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: PathBuf) -> Self {
+        std::fs::create_dir_all(&at).unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+            .arg(&at)
+            .status();
+        assert!(mount.unwrap().success());
+        Self(at)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmount = std::process::Command::new("umount").arg(&self.0).status();
+        assert!(unmount.unwrap().success());
+    }
+}
+
+#[test]
+fn privileged_a_full_disk_loses_entries_but_tears_none() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root to mount");
+        return;
+    }
+    for format in FORMATS {
+        for max_size in [None, Some(100_000)] {
+            let dir = tempfile::tempdir().unwrap();
+            let small = Small::mount(dir.path().join("small"));
+            let mut log = Log::new(format, max_size, 9, false);
+            log.settings.path = small.0.join("x-json.log");
+            let mut writer = Writer::open(&log.settings).unwrap();
+            let mut failed = 0;
+            for number in 0..10_000 {
+                let line = format!("{number}\n");
+                failed += u32::from(writer.feed(Stream::Stdout, line.as_bytes()).is_err());
+            }
+            assert!(failed > 100, "{failed} entries were lost");
+            // Somebody makes room.
+            let mut names = (0..9).map(|number| small.0.join(format!("x-json.log.{number}")));
+            let oldest = names.rfind(|name| name.exists());
+            match oldest {
+                Some(oldest) => std::fs::remove_file(oldest).unwrap(),
+                None => drop(File::create(&log.settings.path).unwrap()),
+            }
+            writer.feed(Stream::Stdout, b"after\n").unwrap();
+            writer.finish().unwrap();
+            let mut reader = log.reader(ALL);
+            let entries: Vec<_> = reader.by_ref().map(|entry| entry.unwrap()).collect();
+            assert_eq!(reader.skipped(), 0);
+            assert!(text(&entries).ends_with("after\n"));
+            drop((reader, writer));
+        }
+    }
+}
