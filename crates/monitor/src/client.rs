@@ -129,8 +129,13 @@ impl Client {
     }
 
     fn ask(&self, request: Request, timeout: Option<Duration>) -> Result<UnixStream> {
+        let place = match Place::open(&self.dir) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Gone(self.dir.clone()));
+            }
+            place => place?,
+        };
         let asked = || {
-            let place = Place::open(&self.dir).map_err(io::Error::other)?;
             let mut stream = UnixStream::connect(place.here(SOCKET))?;
             stream.set_read_timeout(timeout)?;
             stream.set_write_timeout(timeout)?;
@@ -140,9 +145,6 @@ impl Client {
             stream.set_write_timeout(None)?;
             Ok(stream)
         };
-        if !self.dir.is_dir() {
-            return Err(Error::Gone(self.dir.clone()));
-        }
         asked().map_err(|error: io::Error| self.failed(error))
     }
 

@@ -76,6 +76,34 @@ pub(crate) fn privileged_a_second_command_has_its_own_exit() {
     assert_eq!(wait.exit().unwrap().signal, Some(9));
 }
 
+pub(crate) fn privileged_fifty_commands_run_at_once() {
+    let scene = Scene::new("echo ready; sleep 1000");
+    let client = scene.launch();
+    let mut output = Output::of(client.attach(BOTH).unwrap());
+    client.start().unwrap();
+    output.until("ready");
+    let commands: Vec<_> = (0..50)
+        .map(|number| scene.launch_exec(|_| {}, &format!("echo {number}; exit {number}")))
+        .collect();
+    let run = |(number, command): (u8, Client)| {
+        let output = Output::of(command.attach(BOTH).unwrap());
+        let mut wait = command.wait().unwrap();
+        command.start().unwrap();
+        let said = output.all().text(Stream::Stdout);
+        assert_eq!(
+            (said, wait.exit().unwrap().code),
+            (format!("{number}\n"), number)
+        );
+        wait.cleaned().unwrap();
+    };
+    std::thread::scope(|scope| {
+        for command in (0..).zip(commands) {
+            scope.spawn(move || run(command));
+        }
+    });
+    client.signal(9).unwrap();
+}
+
 pub(crate) fn privileged_a_container_is_started_again_at_once() {
     let scene = Scene::new("exit 2");
     for _ in 0..5 {

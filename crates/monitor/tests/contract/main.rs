@@ -34,6 +34,7 @@ tests! {
         privileged_a_process_is_started_and_its_exit_told
         privileged_exit_codes_and_signals_are_those_of_docker
         privileged_a_second_command_has_its_own_exit
+        privileged_fifty_commands_run_at_once
         privileged_a_container_is_started_again_at_once
         privileged_who_is_not_started_can_be_dismissed
         privileged_signals_reach_the_process
@@ -65,6 +66,7 @@ tests! {
         privileged_a_terminal_has_its_size_and_can_be_resized
         privileged_a_terminal_that_is_closed_can_be_opened_again
         privileged_a_terminal_echoes_and_detaches
+        privileged_a_long_path_is_no_obstacle
         privileged_a_second_command_can_have_a_terminal;
 }
 

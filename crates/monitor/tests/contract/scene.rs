@@ -194,7 +194,7 @@ impl Scene {
         file.write_all(value.to_string().as_bytes()).unwrap();
     }
 
-    fn write_bundle(&self) {
+    pub(crate) fn write_bundle(&self) {
         let mut process = String::new();
         let file = File::open(self.path("process.json"));
         file.unwrap().read_to_string(&mut process).unwrap();
@@ -229,12 +229,17 @@ impl Scene {
         let number = self.names.replace(self.names.get() + 1);
         let dir = self.path(&format!("monitor.{number}"));
         fs::create_dir(&dir).unwrap();
-        launch(
-            &std::env::current_exe().unwrap(),
-            &[OsStr::new("monitor")],
-            &dir,
-            orders,
-        )
+        self.launch_in(&dir, orders)
+    }
+
+    /// Launches a monitor in a directory that is there.
+    pub(crate) fn launch_in(
+        &self,
+        dir: &Path,
+        orders: &Orders,
+    ) -> lapstrake_monitor::Result<Client> {
+        let program = std::env::current_exe().unwrap();
+        launch(&program, &[OsStr::new("monitor")], dir, orders)
     }
 
     /// Removes the directories of all monitors.

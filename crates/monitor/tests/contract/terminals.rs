@@ -66,6 +66,19 @@ pub(crate) fn privileged_a_terminal_echoes_and_detaches() {
     assert_eq!(scene.log(), "ready\r\nword\r\n<word>\r\nerror\r\n");
 }
 
+pub(crate) fn privileged_a_long_path_is_no_obstacle() {
+    // An address of a socket has room for 107 bytes.
+    let mut scene = Scene::new("echo done");
+    scene.has_terminal(Terminal { size: None });
+    scene.write_bundle();
+    let dir = scene.path(&"x".repeat(200));
+    std::fs::create_dir(&dir).unwrap();
+    let client = scene.launch_in(&dir, &scene.orders).unwrap();
+    let output = Output::of(client.attach(BOTH).unwrap());
+    client.start().unwrap();
+    assert_eq!(output.all().text(Stream::Stdout), "done\r\n");
+}
+
 pub(crate) fn privileged_a_second_command_can_have_a_terminal() {
     let scene = Scene::new("echo ready; sleep 1000");
     let client = scene.launch();
