@@ -113,7 +113,7 @@ pub fn resolve(
     }
     let tmpfs = tmpfs::parse(&requests.tmpfs)?;
     for destination in &requests.volumes {
-        let destination = path::clean(destination);
+        let destination = path::clean(&rooted(destination));
         if !table.mounts.contains_key(&destination) && !tmpfs.contains_key(&destination) {
             table.add_anonymous(destination, requests, host)?;
         }
@@ -125,14 +125,7 @@ pub fn resolve(
 fn check_forms(requests: &MountRequests, host: &dyn Host) -> Result<(), Error> {
     let driver = requests.volume_driver.as_deref();
     for volume in &requests.volumes {
-        let parsed = short::parse(volume, driver)?;
-        if !parsed.point.anonymous {
-            // Here a name can't be given: it would become part of the path.
-            return Err(Error::Specification {
-                text: volume.clone(),
-                why: None,
-            });
-        }
+        path::check_destination(&rooted(volume)).map_err(Error::Place)?;
     }
     for bind in &requests.binds {
         short::parse(bind, driver)?;
@@ -144,6 +137,11 @@ fn check_forms(requests: &MountRequests, host: &dyn Host) -> Result<(), Error> {
         from::parse(from)?;
     }
     tmpfs::parse(&requests.tmpfs).map(drop)
+}
+
+/// Images may say `VOLUME data`, and mean the root's.
+fn rooted(destination: &str) -> String {
+    format!("/{}", destination.trim_start_matches('/'))
 }
 
 /// What is mounted where, so far.

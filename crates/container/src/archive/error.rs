@@ -33,20 +33,20 @@ pub enum Error {
     #[error("mounted volume is marked read-only")]
     ReadOnlyVolume,
     /// A directory is not replaced by something else.
-    #[error("cannot overwrite directory {path:?} with non-directory {entry:?}")]
+    #[error("cannot overwrite directory {path:?} with non-directory {directory:?}")]
     DirectoryThere {
         /// Where.
         path: String,
-        /// The entry.
-        entry: String,
+        /// The directory that the tar is put in.
+        directory: String,
     },
     /// Something else is not replaced by a directory.
-    #[error("cannot overwrite non-directory {path:?} with directory {entry:?}")]
+    #[error("cannot overwrite non-directory {path:?} with directory {directory:?}")]
     NoDirectoryThere {
         /// Where.
         path: String,
-        /// The entry.
-        entry: String,
+        /// The directory that the tar is put in.
+        directory: String,
     },
     /// An entry whose name leaves the directory that it is put in.
     #[error("{name:?} is outside of {directory:?}")]
@@ -62,6 +62,15 @@ pub enum Error {
         /// The name.
         name: String,
         /// What it was to be another name of.
+        target: String,
+    },
+    /// A symbolic link that leads out of the directory that it is put in. It would do no harm, but Docker has
+    /// none of it either.
+    #[error("invalid symlink {name:?} -> {target:?}")]
+    SymlinkOutside {
+        /// The link.
+        name: String,
+        /// Where it leads.
         target: String,
     },
     /// Something is mounted there.
@@ -107,7 +116,8 @@ impl Error {
             | Self::NoDirectoryThere { .. }
             | Self::NotADirectory(_)
             | Self::Outside { .. }
-            | Self::LinkOutside { .. } => Class::Invalid,
+            | Self::LinkOutside { .. }
+            | Self::SymlinkOutside { .. } => Class::Invalid,
             Self::Tar(error) => match error {
                 lapstrake_tree::error::Error::Io { .. } => Class::Internal,
                 _ => Class::Invalid,

@@ -87,7 +87,7 @@ impl Putter<'_> {
             return if is_directory {
                 Ok(())
             } else {
-                Err(self.directory_there(self.base.path(), &entry))
+                Err(self.directory_there(self.base.path()))
             };
         }
         let mut walker = self.base.clone();
@@ -116,6 +116,12 @@ impl Putter<'_> {
             }
             EntryKind::HardLink(target) => self.hard_link(&walker, last, &target),
             EntryKind::Symlink(target) => {
+                if !target.starts_with(b"/") && local(&[parent, b"/", &target].concat()).is_none() {
+                    return Err(Error::SymlinkOutside {
+                        name: shown(&walker.path_of(last)),
+                        target: lossy(&target),
+                    });
+                }
                 let made = rustix::fs::symlinkat(&*target, walker.dir(), last);
                 finish(&walker, last, FileType::Symlink, &metadata, made)
             }
@@ -148,12 +154,12 @@ impl Putter<'_> {
         match (kind(&there, &path)? == FileType::Directory, is_directory) {
             (true, true) => return Ok(Some(there)),
             (true, false) if !self.options.replace_across_kinds => {
-                return Err(self.directory_there(&path, entry));
+                return Err(self.directory_there(&path));
             }
             (false, true) if !self.options.replace_across_kinds => {
                 return Err(Error::NoDirectoryThere {
                     path: shown(&path),
-                    entry: lossy(&entry.name),
+                    directory: shown(self.base.path()),
                 });
             }
             _ => {}
@@ -166,10 +172,10 @@ impl Putter<'_> {
         Ok(None)
     }
 
-    fn directory_there(&self, path: &[Name], entry: &Entry) -> Error {
+    fn directory_there(&self, path: &[Name]) -> Error {
         Error::DirectoryThere {
             path: shown(path),
-            entry: lossy(&entry.name),
+            directory: shown(self.base.path()),
         }
     }
 

@@ -39,9 +39,9 @@ pub enum Error {
     /// Two explicit requests for one place.
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
-    /// A `--tmpfs` at a place that can't be.
+    /// A `--tmpfs` or a new volume that can't be so, or not there.
     #[error("{0}")]
-    Tmpfs(Fault),
+    Place(Fault),
     /// A new volume at a place where the image has a file.
     #[error("cannot mount volume over existing file, file exists {}", .0.display())]
     OverFile(PathBuf),
@@ -126,7 +126,7 @@ impl Error {
             | Self::Mode(_)
             | Self::FromNothing
             | Self::Duplicate(_)
-            | Self::Tmpfs(_)
+            | Self::Place(_)
             | Self::OverFile(_)
             | Self::ShowsRoot { .. } => Class::Invalid,
         }

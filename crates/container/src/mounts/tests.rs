@@ -636,6 +636,31 @@ fn options_of_a_tmpfs_lie_over_its_own() {
 }
 
 #[test]
+fn volumes_of_images_lie_below_the_root() {
+    let volumes = |path: &str| MountRequests {
+        volumes: vec![path.to_owned()],
+        ..MountRequests::default()
+    };
+    for (path, place) in [
+        ("/data/", "/data"),
+        ("data", "/data"),
+        ("./a/../b", "/b"),
+        ("a:/b", "/a:/b"),
+    ] {
+        let resolved = run(&volumes(path)).unwrap();
+        assert_eq!(resolved.mounts[0].destination, Path::new(place), "{path}");
+    }
+    for path in ["/", "", ".", "a/.."] {
+        let words = "invalid specification: destination can't be '/'";
+        assert_eq!(
+            run(&volumes(path)).unwrap_err().to_string(),
+            words,
+            "{path}"
+        );
+    }
+}
+
+#[test]
 fn a_new_volume_is_not_put_over_a_file() {
     let requests = MountRequests {
         volumes: vec!["/file".to_owned()],

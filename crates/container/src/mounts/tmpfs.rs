@@ -17,10 +17,10 @@ pub(super) fn parse(
 ) -> Result<BTreeMap<PathBuf, MountPoint>, Error> {
     let mut points = BTreeMap::new();
     for (destination, options) in requests {
-        path::check_destination(destination).map_err(Error::Tmpfs)?;
+        path::check_destination(destination).map_err(Error::Place)?;
         let options = options.split(',').filter(|option| !option.is_empty());
         let options: Vec<String> = options.map(str::to_owned).collect();
-        merge(&options).map_err(Error::Tmpfs)?;
+        merge(&options).map_err(Error::Place)?;
         let point = MountPoint {
             kind: MountKind::Tmpfs,
             destination: path::clean(destination),
@@ -64,7 +64,7 @@ pub fn options(point: &MountPoint) -> Result<Vec<String>, Error> {
         given.push(format!("size={}", size_text(size)));
     }
     given.extend(point.tmpfs.options.iter().cloned());
-    merge(&given).map_err(Error::Tmpfs)
+    merge(&given).map_err(Error::Place)
 }
 
 /// Bytes, with the largest unit that divides them.

@@ -54,7 +54,7 @@ fn links_lead_to_where_they_lead_in_the_container() {
         view.put("/", &tar(&[&line])[..], OPTIONS).unwrap();
     }
     // Links that the tar brings itself, and then uses.
-    let link = format!("mine->{up}");
+    let link = format!("mine->{}", outside.display());
     view.put("/", &tar(&[&link, "mine/secret=changed"])[..], OPTIONS)
         .unwrap();
     let hard = tar(&[&link, "h==mine/secret", "h=through a hard link"]);

@@ -74,11 +74,11 @@ fn entries_replace_what_has_their_names_but_directories_are_merged() {
     for (lines, words) in [
         (
             ["d=file"],
-            "cannot overwrite directory \"/to/d\" with non-directory \"d\"",
+            "cannot overwrite directory \"/to/d\" with non-directory \"/to\"",
         ),
         (
             ["file/"],
-            "cannot overwrite non-directory \"/to/file\" with directory \"file/\"",
+            "cannot overwrite non-directory \"/to/file\" with directory \"/to\"",
         ),
     ] {
         let error = view.put("/to", &tar(&lines)[..], OPTIONS).unwrap_err();
