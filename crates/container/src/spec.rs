@@ -17,18 +17,22 @@ mod error;
 pub mod exec;
 mod facts;
 pub mod files;
-#[cfg(test)]
-mod golden;
 mod limits;
 mod mounts;
 mod namespaces;
 mod process;
+mod propagation;
 pub mod resources;
 mod seccomp;
 mod security;
 mod sysctl;
 pub mod user;
 mod validate;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod random;
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +46,7 @@ pub use error::{Class, Error, Result};
 pub use facts::{CgroupVersion, Facts};
 pub use limits::LimitError;
 pub use mounts::{HostMount, ReadOnly, Shown};
+pub use propagation::check_propagation;
 pub use user::Identity;
 pub use validate::{Warning, validate, validate_resources};
 

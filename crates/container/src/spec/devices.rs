@@ -210,7 +210,11 @@ fn walk(
     depth: usize,
     nodes: &mut Vec<HostDevice>,
 ) -> Result<()> {
-    for entry in std::fs::read_dir(source).map_err(io_error("read", source))? {
+    let entries = match std::fs::read_dir(source) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(io_error("read", source))?,
+    };
+    for entry in entries {
         let entry = entry.map_err(io_error("read", source))?;
         let (name, path) = (entry.file_name(), entry.path());
         let Ok(found) = path.symlink_metadata() else {

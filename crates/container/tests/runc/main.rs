@@ -7,7 +7,9 @@
 
 mod mounts;
 mod process;
+mod programs;
 mod resources;
+mod running;
 mod scene;
 mod security;
 

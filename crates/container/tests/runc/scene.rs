@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use lapstrake_container::settings::Settings;
 use lapstrake_container::spec::{self, Facts, Files, HostDevices, HostMount, Join, Request, user};
+use lapstrake_container::usage::cgroup::Groups;
 
 const BUSYBOX: &str = "/bin/busybox";
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n";
@@ -81,6 +83,31 @@ impl Scene {
 
     /// Runs a container to its end: what it wrote to both outputs.
     pub(crate) fn run(&self, settings: &Settings) -> String {
+        self.configure(settings);
+        let output = self.runtime(&["run", "--bundle", self.dir.path().to_str().unwrap()]);
+        let both = [output.stdout, output.stderr].concat();
+        String::from_utf8(both).unwrap()
+    }
+
+    /// Starts a container that goes on.
+    pub(crate) fn start(&self, settings: &Settings) -> Running<'_> {
+        self.configure(settings);
+        let mut command = Command::new("runc");
+        command.arg("--root").arg(self.path("state"));
+        command
+            .args(["run", "--detach", "--bundle"])
+            .arg(self.dir.path());
+        command.arg("--pid-file").arg(self.path("pid"));
+        // What it writes goes nowhere, or the output of the runtime would not end.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        assert!(command.arg(&self.id).status().unwrap().success());
+        Running(self)
+    }
+
+    fn configure(&self, settings: &Settings) {
         spec::validate(settings, &self.facts).unwrap();
         let who = settings.execution.user.as_deref().unwrap_or_default();
         let user = user::resolve(&self.root(), who, &settings.host.security.groups).unwrap();
@@ -98,9 +125,6 @@ impl Scene {
         let config = spec::config(&request, &self.facts).unwrap();
         let text = serde_json::to_vec_pretty(&config).unwrap();
         std::fs::write(self.path("config.json"), text).unwrap();
-        let output = self.runtime(&["run", "--bundle", self.dir.path().to_str().unwrap()]);
-        let both = [output.stdout, output.stderr].concat();
-        String::from_utf8(both).unwrap()
     }
 
     fn runtime(&self, words: &[&str]) -> Output {
@@ -113,5 +137,48 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         drop(self.runtime(&["delete", "--force"]));
+    }
+}
+
+/// A container that runs, until its scene is dropped.
+pub(crate) struct Running<'a>(&'a Scene);
+
+impl Running<'_> {
+    pub(crate) fn pid(&self) -> u32 {
+        let text = std::fs::read_to_string(self.0.path("pid")).unwrap();
+        text.trim().parse().unwrap()
+    }
+
+    /// Runs one more process: what it wrote to both outputs.
+    pub(crate) fn exec(&self, process: &serde_json::Value) -> String {
+        let path = self.0.file("process.json", &process.to_string());
+        let output = self
+            .0
+            .runtime(&["exec", "--process", path.to_str().unwrap()]);
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    }
+
+    pub(crate) fn update(&self, resources: &serde_json::Value) {
+        let path = self.0.file("resources.json", &resources.to_string());
+        self.order(&["update", "--resources", path.to_str().unwrap()]);
+    }
+
+    pub(crate) fn order(&self, words: &[&str]) {
+        let output = self.0.runtime(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "runc {words:?}: {said}");
+    }
+
+    /// Its processes, when there are so many.
+    pub(crate) fn wait_for(&self, count: usize, groups: &Groups) -> Vec<u32> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let pids = groups.processes().unwrap();
+            assert!(Instant::now() < deadline, "{pids:?}");
+            if pids.len() == count {
+                return pids;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
