@@ -48,6 +48,14 @@ pub enum Error {
         /// Ids of containers.
         users: Vec<String>,
     },
+    /// Somebody mounted something in it.
+    #[error("remove {name}: {} is mounted in it: unmount that first", target.display())]
+    MountedIn {
+        /// The volume.
+        name: String,
+        /// What is mounted.
+        target: PathBuf,
+    },
     /// A prune is running.
     #[error("a prune operation is already running")]
     Pruning,
@@ -147,7 +155,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Missing(_) | Self::Driver { .. } => Class::NotFound,
-            Self::InUse { .. } | Self::Pruning => Class::Conflict,
+            Self::InUse { .. } | Self::MountedIn { .. } | Self::Pruning => Class::Conflict,
             Self::ShortName(_) | Self::Name(_) | Self::Options { .. } | Self::Subpath { .. } => {
                 Class::Invalid
             }

@@ -49,7 +49,9 @@ impl Volumes {
             if doing == Doing::It {
                 match self.remove(&details.name, users) {
                     Ok(()) => {}
-                    Err(Error::InUse { .. } | Error::Missing(_)) => continue,
+                    Err(Error::InUse { .. } | Error::MountedIn { .. } | Error::Missing(_)) => {
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -1,10 +1,11 @@
 //! Taking a volume away, unless somebody uses it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lapstrake_snapshot::room;
 use lapstrake_store::Commit;
-use lapstrake_sys::publish;
+use lapstrake_sys::{mount, publish};
 
 use super::error::{Error, Result, io_error};
 use super::table::Volume;
@@ -50,11 +51,27 @@ impl Inner {
         if !held.attached.is_empty() {
             return Err(in_use(held.attached.iter().cloned().collect()));
         }
+        self.refuse_mounts(name)?;
         self.counter.forget(name);
         self.change(volume, Commit::Synced, |record| record.removing = true)?;
         self.finish_removal(name)?;
         self.table.forget(volume, &mut held);
         Ok(())
+    }
+
+    /// What somebody mounted in a volume would be emptied with it.
+    fn refuse_mounts(&self, name: &str) -> Result<()> {
+        let home = super::real_path(&self.home)?.join(name);
+        let image = self.run.join("volume-rooms").join(name).join("_data");
+        let table = mount::table().map_err(io_error("read", Path::new("/proc/self/mountinfo")))?;
+        let mut inside = table.into_iter().map(|mounted| mounted.target);
+        match inside.find(|target| target.starts_with(&home) || target.starts_with(&image)) {
+            Some(target) => Err(Error::MountedIn {
+                name: name.to_owned(),
+                target: target.into(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Takes away what there is of a volume whose record says that it is being removed.

@@ -185,6 +185,39 @@ fn privileged_a_bind_shows_a_directory_of_the_host() {
 }
 
 #[test]
+fn privileged_what_somebody_mounted_in_a_volume_is_not_emptied_with_it() {
+    if !privileged("privileged_what_somebody_mounted_in_a_volume_is_not_emptied_with_it") {
+        return;
+    }
+    let scene = Scene::new();
+    let _clean_up = clean_up(&scene);
+    scene.volumes.create(&named("data")).unwrap();
+    let inside = scene.home("data/_data/inside");
+    let host = scene.dir.path().join("host");
+    for dir in [&inside, &host] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    std::fs::write(host.join("file"), "of the host").unwrap();
+    let line = lapstrake_sys::fstab::Line {
+        source: host.to_str().unwrap(),
+        kind: "none",
+        options: "bind",
+    };
+    lapstrake_sys::fstab::mount(line, &inside).unwrap();
+    let refused = scene.volumes.remove("data", &nobody).unwrap_err();
+    assert_eq!(refused.class(), VolumeErrorClass::Conflict);
+    let words = format!(
+        "remove data: {} is mounted in it: unmount that first",
+        inside.display()
+    );
+    assert_eq!(refused.to_string(), words);
+    lapstrake_sys::mount::unmount(&inside, lapstrake_sys::mount::Unmount::Lazy).unwrap();
+    scene.volumes.remove("data", &nobody).unwrap();
+    scene.volumes.free_removed().unwrap();
+    assert!(host.join("file").exists());
+}
+
+#[test]
 fn privileged_a_part_of_a_volume_stays_what_it_was() {
     if !privileged("privileged_a_part_of_a_volume_stays_what_it_was") {
         return;
