@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,11 @@ impl Orders {
         let path = dir.join(FILE);
         let written = || {
             let text = serde_json::to_vec(self)?;
-            let mut file = File::options().write(true).create_new(true).open(&path)?;
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
             file.write_all(&text)
         };
         written().map_err(|source| Error::io("write", &path, source))

@@ -23,6 +23,7 @@ mod stdio;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
@@ -62,7 +63,12 @@ pub fn run(dir: &Path, guard: impl FnOnce(&serde_json::Value) -> Guard) -> Resul
     let log = orders.log.as_ref().map(Writer::open).transpose()?;
     let stdio = Stdio::new(&orders).map_err(|errno| Error::io("make pipes for", &dir, errno))?;
     let listener = UnixListener::bind(place.here(SOCKET))
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let owner = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(place.here(SOCKET), owner)?;
+            Ok(listener)
+        })
         .map_err(|source| Error::io("listen in", &dir, source))?;
     let children = Children::adopt().map_err(|source| Error::io("watch over", &dir, source))?;
     let side = split().map_err(|source| Error::io("split off for", &dir, source))?;

@@ -553,6 +553,7 @@ impl Monitor {
                     }
                 }
                 if removed {
+                    self.hear_the_last();
                     self.phase = Phase::Over;
                 }
             }
@@ -560,6 +561,14 @@ impl Monitor {
         }
         if matches!(self.phase, Phase::Over) && self.listener.is_some() {
             self.leave();
+        }
+    }
+
+    /// Whoever asked before the end is answered.
+    fn hear_the_last(&mut self) {
+        self.accept();
+        for index in 0..self.connections.len() {
+            self.serve(index, PollFlags::IN);
         }
     }
 

@@ -1,6 +1,7 @@
 //! From the launch to the exit, with and without a daemon.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -69,10 +70,12 @@ pub(crate) fn privileged_a_second_command_has_its_own_exit() {
     // A command goes with its container.
     let exec = scene.launch_exec(|_| {}, "sleep 1000");
     exec.start().unwrap();
-    let mut exec = exec.wait().unwrap();
+    let mut exec_wait = exec.wait().unwrap();
     let mut wait = client.wait().unwrap();
+    // What was asked before this is answered has been heard.
+    exec.state().unwrap();
     client.signal(9).unwrap();
-    assert_eq!(exec.exit().unwrap().signal, Some(9));
+    assert_eq!(exec_wait.exit().unwrap().signal, Some(9));
     assert_eq!(wait.exit().unwrap().signal, Some(9));
 }
 
@@ -239,9 +242,13 @@ pub(crate) fn privileged_the_container_gets_nothing_of_the_monitor() {
 }
 
 pub(crate) fn privileged_a_monitor_is_quick_and_small() {
-    let scene = Scene::new("echo ready; sleep 1000");
+    let scene = Scene::new("seq 1 100000; echo ready; sleep 1000");
     let begin = Instant::now();
     let client = scene.launch();
+    let mode = fs::metadata(scene.path("monitor.0/monitor.sock"))
+        .unwrap()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
     let launched = begin.elapsed();
     let mut output = Output::of(client.attach(BOTH).unwrap());
     let pid = client.start().unwrap();
