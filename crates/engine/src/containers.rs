@@ -23,6 +23,7 @@ mod create;
 mod end;
 mod error;
 mod exec;
+mod files;
 mod frames;
 mod health;
 mod launch;
@@ -44,6 +45,7 @@ mod size;
 mod start;
 mod stop;
 mod update;
+mod usage;
 mod validate;
 mod wait;
 
@@ -68,6 +70,7 @@ pub use container::Seen;
 pub use create::{Created, NewContainer};
 pub use error::{Error, Kind, Result};
 pub use exec::{ExecSettings, ExecState};
+pub use files::PutFiles;
 pub use logs::Log;
 pub use prune::{PruneContainers, PrunedContainers};
 pub use reconcile::Reconciled;
@@ -75,7 +78,13 @@ pub use record::{Nanoseconds, Phase, Record, State, nanoseconds, now};
 pub use remove::HowToRemove;
 pub use stop::Stop;
 pub use update::Update;
+pub use usage::Sample;
 pub use wait::{Until, Wait};
+
+pub use lapstrake_container::archive::PathStat;
+pub use lapstrake_container::usage::cgroup::{Block, HostCpu, Usage};
+pub use lapstrake_container::usage::network::Interface;
+pub use lapstrake_container::usage::top::Processes;
 
 /// What the daemon was told of containers.
 #[derive(Debug, Clone)]

@@ -62,6 +62,12 @@ pub enum Error {
     /// What is mounted in it.
     #[error(transparent)]
     Mounts(#[from] lapstrake_container::mounts::Error),
+    /// Files in or out.
+    #[error(transparent)]
+    Files(#[from] lapstrake_container::archive::Error),
+    /// What it uses.
+    #[error(transparent)]
+    Usage(#[from] lapstrake_container::usage::Error),
     /// Its volumes.
     #[error(transparent)]
     Volumes(#[from] crate::VolumeError),
@@ -105,6 +111,20 @@ impl Error {
             Self::Mounts(error) => match error.class() {
                 lapstrake_container::mounts::Class::Invalid => Kind::Invalid,
                 lapstrake_container::mounts::Class::NotFound => Kind::NotFound,
+            },
+            Self::Files(error) => match error.class() {
+                lapstrake_container::archive::Class::NotFound => Kind::NotFound,
+                lapstrake_container::archive::Class::Invalid => Kind::Invalid,
+                lapstrake_container::archive::Class::ResourceExhausted
+                | lapstrake_container::archive::Class::Internal => Kind::Internal,
+            },
+            Self::Usage(error) => match error {
+                lapstrake_container::usage::Error::Gone(_) => Kind::Conflict,
+                lapstrake_container::usage::Error::Arguments(_)
+                | lapstrake_container::usage::Error::Ps(_) => Kind::Invalid,
+                lapstrake_container::usage::Error::Strange { .. }
+                | lapstrake_container::usage::Error::NoPs(_)
+                | lapstrake_container::usage::Error::Io { .. } => Kind::Internal,
             },
             Self::Volumes(error) => match error.class() {
                 crate::VolumeErrorClass::NotFound => Kind::NotFound,

@@ -351,7 +351,7 @@ impl Containers {
     }
 
     /// Waits until the monitor of a run that ended has done all it had to.
-    fn wait_until_clean(&self, id: &str) -> Result<()> {
+    pub(crate) fn wait_until_clean(&self, id: &str) -> Result<()> {
         match Client::new(&self.places(id).run).wait() {
             Ok(wait) => Ok(wait.cleaned()?),
             Err(lapstrake_monitor::Error::Gone(_)) => Ok(()),

@@ -44,7 +44,7 @@ impl Containers {
         attached.collect()
     }
 
-    fn attach_mount(&self, id: &str, point: &MountPoint) -> Result<PathBuf> {
+    pub(crate) fn attach_mount(&self, id: &str, point: &MountPoint) -> Result<PathBuf> {
         let volumes = &self.inner.volumes;
         let name = point.name.as_deref().unwrap_or_default();
         match point.kind {

@@ -1,0 +1,194 @@
+//! Files in and out of a container, whether it runs or not.
+//!
+//! While that goes on, the container is neither started nor stopped nor removed: its root stays where it is. One that
+//! does not run has its root and volumes mounted for as long as it takes.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use lapstrake_container::archive::{Attachment, PathStat, PutOptions, View};
+use lapstrake_container::settings::MountKind;
+use lapstrake_container::spec;
+
+use super::Containers;
+use super::container::Container;
+use super::error::{Error, Result};
+use super::record::{Phase, Record};
+use crate::events::Action;
+
+/// How files are put into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutFiles {
+    /// Whether a directory may take the place of something else, and something else that of a directory.
+    pub replace_across_kinds: bool,
+    /// Whether everything is the container's user's, and not whose the tar says.
+    pub own: bool,
+}
+
+impl Containers {
+    /// Looks at a file or directory in a container.
+    ///
+    /// # Errors
+    /// If there is no such container, or nothing at the path.
+    pub async fn stat_file(&self, name: &str, path: &str) -> Result<PathStat> {
+        let (container, path) = (self.find(name)?, path.to_owned());
+        let look = move |view: &View, _: &Record| Ok(view.stat(&path)?);
+        self.with_files(&container, look).await
+    }
+
+    /// Writes a file or directory in a container as a tar; before that, tells what it is.
+    ///
+    /// # Errors
+    /// As [`Containers::stat_file`], and if something can't be read or `out` refuses.
+    pub async fn copy_out(
+        &self,
+        name: &str,
+        path: &str,
+        tell: impl FnOnce(PathStat) + Send + 'static,
+        out: std::fs::File,
+    ) -> Result<()> {
+        let (container, path) = (self.find(name)?, path.to_owned());
+        let read = move |view: &View, _: &Record| {
+            let resource = view.get(&path)?;
+            tell(resource.stat.clone());
+            Ok(resource.write(std::io::BufWriter::new(out))?)
+        };
+        self.with_files(&container, read).await?;
+        self.tell(&container, Action::ExtractFrom, &[]);
+        Ok(())
+    }
+
+    /// Writes what is in a tar into a directory of a container.
+    ///
+    /// # Errors
+    /// If there is no such container or directory, it may not write there, or the tar is not sound.
+    pub async fn copy_in(
+        &self,
+        name: &str,
+        path: &str,
+        tar: impl Read + Send + 'static,
+        how: PutFiles,
+    ) -> Result<()> {
+        let (container, path) = (self.find(name)?, path.to_owned());
+        let root = self.places(&container.id).root;
+        let write = move |view: &View, record: &Record| {
+            let owner = how.own.then(|| owner(&root, record)).transpose()?;
+            let options = PutOptions {
+                replace_across_kinds: how.replace_across_kinds,
+                owner,
+            };
+            Ok(view.put(&path, tar, options)?)
+        };
+        let written = self.with_files(&container, write).await;
+        // What came before an error is there.
+        if !container.phase().has_process() {
+            let this = Arc::clone(&container);
+            let settle = move |all: &Self| {
+                let bytes = all.settle_size(&this);
+                this.change(|record| record.state.writable_bytes = bytes);
+                all.save(&this)
+            };
+            self.blocking(settle).await?;
+        }
+        written?;
+        self.tell(&container, Action::ExtractTo, &[]);
+        Ok(())
+    }
+
+    /// Does something with a container's files as it sees them.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        container: &Arc<Container>,
+        look: impl FnOnce(&View, &Record) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (all, this) = (self.clone(), Arc::clone(container));
+        // A task of its own: a client that goes ends no step that blocks, and so must not end the lock.
+        let task = tokio::spawn(async move {
+            let changing = Arc::clone(&this);
+            let _changing = changing.changing.lock().await;
+            all.look_at_files(this, look).await
+        });
+        let panicked = |error| Error::Internal(format!("copying files failed: {error}"));
+        task.await.map_err(panicked)?
+    }
+
+    async fn look_at_files<T: Send + 'static>(
+        &self,
+        this: Arc<Container>,
+        look: impl FnOnce(&View, &Record) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if matches!(this.phase(), Phase::Removing | Phase::Dead) {
+            return Err(Error::Conflict(format!(
+                "container {} is marked for removal",
+                this.id
+            )));
+        }
+        let step = move |all: &Self| {
+            if this.phase().has_process() {
+                let record = this.record();
+                return look(&all.view_of(&record)?, &record);
+            }
+            all.with_root_mounted(&this, look)
+        };
+        self.blocking(step).await
+    }
+
+    fn with_root_mounted<T>(
+        &self,
+        container: &Container,
+        look: impl FnOnce(&View, &Record) -> Result<T>,
+    ) -> Result<T> {
+        let record = container.record();
+        self.wait_until_clean(&record.id)?;
+        let places = self.places(&record.id);
+        let mounted = (self.inner.engine.mount_writable(&record.id, &places.root))
+            .map_err(Error::from)
+            .and_then(|_mounted| {
+                let view = self.view_of(&record)?;
+                look(&view, &record)
+            });
+        let taken_down = self.tear_down(&record.id);
+        let value = mounted?;
+        taken_down?;
+        Ok(value)
+    }
+
+    /// A container's root, which is mounted, and what is mounted over it.
+    fn view_of(&self, record: &Record) -> Result<View> {
+        let places = self.places(&record.id);
+        let host = &record.settings.host;
+        let mut attachments = Vec::new();
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            let (source, destination) = (places.etc(name), Path::new("/etc").join(name));
+            let is_hidden = host
+                .mounts
+                .iter()
+                .any(|point| point.destination == destination);
+            if source.exists() && !is_hidden {
+                attachments.push(Attachment {
+                    source,
+                    destination,
+                    writable: true,
+                });
+            }
+        }
+        let shown = host.mounts.iter().filter(|point| !point.shadowed);
+        for point in shown.filter(|point| point.kind != MountKind::Tmpfs) {
+            attachments.push(Attachment {
+                source: self.attach_mount(&record.id, point)?,
+                destination: point.destination.clone(),
+                writable: point.writable,
+            });
+        }
+        let read_only = host.security.read_only_root;
+        Ok(View::open(&places.root, &attachments, read_only)?)
+    }
+}
+
+/// The user and group that a container runs as.
+fn owner(root: &Path, record: &Record) -> Result<(u32, u32)> {
+    let user = record.settings.execution.user.as_deref().unwrap_or("");
+    let user = spec::user::resolve(root, user, &[])?;
+    Ok((user.uid, user.gid))
+}
