@@ -31,11 +31,10 @@ async fn save(call: Call, words: Vec<String>) -> Answered {
     let names: Result<Vec<ImageName>, _> = words.iter().map(|name| name::here(name)).collect();
     let names = names?;
     let engine = call.daemon.engine.clone();
-    file(TAR, move |out| {
+    let save = move |out| {
         // Which one is missing is told by the name that was asked for.
         for (word, name) in words.iter().zip(&names) {
-            let is_repo = name::is_bare(word);
-            if !is_repo {
+            if !name::is_bare(word) {
                 let found = engine.resolve(name);
                 found.map_err(|error| inspect::told(error, word))?;
             }
@@ -45,8 +44,8 @@ async fn save(call: Call, words: Vec<String>) -> Answered {
         let word = words.first().map_or("", String::as_str);
         saved.map_err(|error| inspect::told(error, word))?;
         Ok(())
-    })
-    .await
+    };
+    file(TAR, |out| async move { blocking(move || save(out)).await? }).await
 }
 
 /// `POST /images/load`.
