@@ -236,7 +236,7 @@ fn walk(
 }
 
 fn block(path: &str) -> Result<(u32, u32)> {
-    let problem = |problem| Error::Device {
+    let problem = |problem| Error::BlockDevice {
         path: PathBuf::from(path),
         problem,
     };

@@ -38,8 +38,11 @@ pub enum Error {
     /// No such group in the root.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
+    /// No such group in the root, of those beside the user's own.
+    #[error("Unable to find group {0}: no matching entries in group file")]
+    NoFurtherGroup(String),
     /// A user or group number that Linux does not have.
-    #[error("uids and gids must be in range 0-2147483647: {0}")]
+    #[error("uids and gids must be in range 0-2147483647")]
     UserRange(String),
     /// A value that a setting can't have.
     #[error("invalid {what}: {text}")]
@@ -60,9 +63,12 @@ pub enum Error {
         /// The other.
         other: &'static str,
     },
-    /// A security option that there is not.
-    #[error("invalid --security-opt: {0:?}")]
+    /// A security option that says nothing.
+    #[error("invalid --security-opt 1: {0:?}")]
     SecurityOption(String),
+    /// A security option that there is not, or a value that it can't have.
+    #[error("invalid --security-opt 2: {0:?}")]
+    SecurityValue(String),
     /// A seccomp profile that can't be used.
     #[error("Decoding seccomp profile failed: {0}")]
     Seccomp(String),
@@ -88,6 +94,14 @@ pub enum Error {
         path.display()
     )]
     Device {
+        /// As it was given.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A block device with a rate that is not there, or is none.
+    #[error("stat {}: {problem}", path.display())]
+    BlockDevice {
         /// As it was given.
         path: PathBuf,
         /// What is wrong.
@@ -141,14 +155,17 @@ impl Error {
             | Self::RelativeDirectory(_)
             | Self::NoUser(_)
             | Self::NoGroup(_)
+            | Self::NoFurtherGroup(_)
             | Self::UserRange(_)
             | Self::Malformed { .. }
             | Self::Limit(_)
             | Self::Conflict { .. }
             | Self::SecurityOption(_)
+            | Self::SecurityValue(_)
             | Self::Seccomp(_)
             | Self::NotHere { .. }
             | Self::Device { .. }
+            | Self::BlockDevice { .. }
             | Self::Sysctl(_)
             | Self::Propagation { .. } => Class::Invalid,
         }

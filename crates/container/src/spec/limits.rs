@@ -36,7 +36,7 @@ pub enum LimitError {
     #[error("Minimum memory limit can not be less than memory reservation limit, see usage")]
     ReservationAboveMemory,
     /// Two ways to say how much processor.
-    #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set.")]
+    #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set")]
     NanoAnd(&'static str),
     /// More processors than there are, or less than a hundredth of one.
     #[error("Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
@@ -48,7 +48,7 @@ pub enum LimitError {
     #[error("CPU cfs quota can not be less than 1ms (i.e. 1000)")]
     Quota,
     /// Not a list of numbers.
-    #[error("Invalid value {text} for cpuset {of}")]
+    #[error("Invalid value {text} for cpuset {of}: invalid format: {text}")]
     Set {
         /// `cpus` or `mems`.
         of: &'static str,

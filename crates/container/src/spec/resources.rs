@@ -159,7 +159,7 @@ fn rates(
         let (major, minor) = devices
             .blocks
             .get(&rate.path)
-            .ok_or_else(|| Error::Device {
+            .ok_or_else(|| Error::BlockDevice {
                 path: rate.path.clone().into(),
                 problem: "not a block device",
             })?;

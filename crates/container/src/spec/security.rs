@@ -40,7 +40,7 @@ impl<'a> Options<'a> {
     }
 
     fn add(&mut self, option: &'a str, facts: &Facts) -> Result<()> {
-        let wrong = || Error::SecurityOption(option.to_owned());
+        let wrong = || Error::SecurityValue(option.to_owned());
         let split = option.split_once('=').or_else(|| option.split_once(':'));
         match (option, split) {
             ("no-new-privileges", _) => self.no_new_privileges = true,
@@ -57,7 +57,8 @@ impl<'a> Options<'a> {
             (_, Some(("apparmor", "unconfined"))) => self.apparmor = None,
             (_, Some(("apparmor", profile))) => self.apparmor = Some(apparmor(profile, facts)?),
             (_, Some(("label", value))) => label(value, facts)?,
-            _ => return Err(wrong()),
+            (_, Some(_)) => return Err(wrong()),
+            (_, None) => return Err(Error::SecurityOption(option.to_owned())),
         }
         Ok(())
     }
@@ -179,9 +180,9 @@ mod tests {
     #[test]
     fn what_is_not_known_or_not_here_is_refused() {
         for (option, said) in [
-            ("x", "invalid --security-opt: \"x\""),
-            ("no-new-privileges=x", "invalid --security-opt"),
-            ("x=y", "invalid --security-opt"),
+            ("x", "invalid --security-opt 1: \"x\""),
+            ("no-new-privileges=x", "invalid --security-opt 2"),
+            ("x=y", "invalid --security-opt 2: \"x=y\""),
             (
                 "apparmor=mine",
                 "AppArmor profile \"mine\" is not available",

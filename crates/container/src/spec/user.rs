@@ -65,7 +65,10 @@ fn find(passwd: &str, group: &str, text: &str, more: &[String]) -> Result<Identi
         groups.extend(of.filter_map(|fields| fields.get(2)?.parse::<u32>().ok()));
     }
     for asked in more {
-        groups.push(group_number(group, asked)?);
+        groups.push(match group_number(group, asked) {
+            Err(Error::NoGroup(name)) => return Err(Error::NoFurtherGroup(name)),
+            found => found?,
+        });
     }
     let mut unique = Vec::with_capacity(groups.len());
     for gid in groups {
@@ -189,7 +192,11 @@ mod tests {
             said,
             "unable to find group nobody: no matching entries in group file"
         );
-        assert!(check("", &["wheel"]).is_err());
+        assert!(
+            check("", &["wheel"])
+                .unwrap_err()
+                .starts_with("Unable to find group wheel")
+        );
         assert!(check("odd", &[]).is_err());
         assert!(
             check("4294967295", &[])
