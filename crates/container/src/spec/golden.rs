@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::devices::HostDevice;
-use super::{Facts, Files, HostDevices, HostMount, Identity, Join, ReadOnly, Request, Shown};
+use super::{Facts, Files, HostDevices, HostMount, Identity, Join, Request};
 use crate::settings::{
-    BlockRate, MountKind, MountPoint, Namespace, NetworkMode, Propagation, Rlimit, Settings,
-    TmpfsOptions,
+    BlockRate, MountKind, MountPoint, MountRequest, Namespace, NetworkMode, Propagation, Rlimit,
+    Settings, TmpfsOptions,
 };
 
 /// A container of ours, before it is changed.
@@ -334,13 +334,14 @@ fn limits_and_devices() {
 }
 
 fn tmpfs(at: &str, options: &[&str]) -> HostMount {
-    HostMount {
+    let mut point = MountPoint {
+        kind: MountKind::Tmpfs,
         destination: at.into(),
-        shown: Shown::Memory {
-            options: words(options),
-        },
-        read_only: ReadOnly::No,
-    }
+        writable: true,
+        ..MountPoint::default()
+    };
+    point.tmpfs.options = words(options);
+    HostMount::of(&point, Path::new("")).unwrap()
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn mounts() {
     let bind = |source: &str, at: &str, writable, change: &dyn Fn(&mut MountPoint)| {
         let mut point = point(MountKind::Bind, at, writable);
         change(&mut point);
-        HostMount::of(&point, Path::new(source))
+        HostMount::of(&point, Path::new(source)).unwrap()
     };
     check("vols", |scene| {
         let mut sized = point(MountKind::Tmpfs, "/v", false);
@@ -363,20 +364,21 @@ fn mounts() {
             mode: Some(0o700),
             options: Vec::new(),
         };
+        sized.request = Some(MountRequest::default());
         let volume = point(MountKind::Volume, "/data", false);
         let slave = |point: &mut MountPoint| point.bind.propagation = Some(Propagation::Rslave);
         let shared = |point: &mut MountPoint| point.bind.propagation = Some(Propagation::Rshared);
         scene.mounts = vec![
             bind("/tmp", "/a/b/c", false, &|_| {}),
             bind("/var/tmp", "/a/b", true, &slave),
-            HostMount::of(&volume, Path::new("/v/vol")),
+            HostMount::of(&volume, Path::new("/v/vol")).unwrap(),
             bind("/opt", "/opt", true, &shared),
             bind("/tmp", "/nr", true, &|point| {
                 point.bind.non_recursive = true
             }),
             tmpfs("/t", &["noexec", "size=1m"]),
             tmpfs("/u", &[]),
-            HostMount::of(&sized, Path::new("")),
+            HostMount::of(&sized, Path::new("")).unwrap(),
         ];
     });
 }

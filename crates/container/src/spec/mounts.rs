@@ -1,13 +1,12 @@
 //! What is mounted in a container: what every one has, the files that the engine keeps for it, and what
 //! its settings ask for, in an order in which none hides another.
 
-mod tmpfs;
-
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Error, Facts, Request, Result, process, security};
+use crate::mounts;
 use crate::settings::{MountKind, MountPoint, Namespace, Propagation};
 
 /// Something that is mounted in a container, by its path on the host.
@@ -35,7 +34,7 @@ pub enum Shown {
     },
     /// A tmpfs.
     Memory {
-        /// Mount options, over the usual ones.
+        /// All its mount options.
         options: Vec<String>,
     },
 }
@@ -57,10 +56,13 @@ pub enum ReadOnly {
 impl HostMount {
     /// A mount point of a container's record. `source` is where on the host what it shows is; a tmpfs is
     /// nowhere.
-    pub fn of(point: &MountPoint, source: &Path) -> Self {
+    ///
+    /// # Errors
+    /// If it is a tmpfs with options that no tmpfs has.
+    pub fn of(point: &MountPoint, source: &Path) -> std::result::Result<Self, mounts::Error> {
         let shown = match point.kind {
             MountKind::Tmpfs => Shown::Memory {
-                options: tmpfs::options(&point.tmpfs),
+                options: mounts::tmpfs_options(point)?,
             },
             MountKind::Bind => Shown::Host {
                 source: source.to_owned(),
@@ -79,11 +81,11 @@ impl HostMount {
             (false, bind) if bind.read_only_non_recursive => ReadOnly::TopOnly,
             (false, _) => ReadOnly::Recursive,
         };
-        Self {
+        Ok(Self {
             destination: point.destination.clone(),
             shown,
             read_only,
-        }
+        })
     }
 }
 
@@ -255,13 +257,9 @@ fn files(request: &Request<'_>) -> Vec<Mount> {
 fn converted(asked: &HostMount, facts: &Facts, root: &mut Option<&'static str>) -> Result<Mount> {
     let (source, recursive, propagation) = match &asked.shown {
         Shown::Memory { options } => {
-            let mut given = options.clone();
-            if asked.read_only != ReadOnly::No {
-                given.insert(0, "ro".to_owned());
-            }
             let mut made = mount("/", "tmpfs", &[]);
             made.destination.clone_from(&asked.destination);
-            made.options = tmpfs::merge(&given)?;
+            made.options.clone_from(options);
             return Ok(made);
         }
         Shown::Host {

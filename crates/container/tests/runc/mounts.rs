@@ -1,19 +1,22 @@
 //! What is mounted in a container, and whether it can be written.
 
-use lapstrake_container::settings::{Namespace, Propagation};
+use std::path::Path;
+
+use lapstrake_container::settings::{MountKind, MountPoint, Namespace, Propagation};
 use lapstrake_container::spec::{HostMount, ReadOnly, Shown};
 
 use crate::check;
 use crate::scene::Scene;
 
 fn memory(at: &str, options: &[&str]) -> HostMount {
-    HostMount {
+    let mut point = MountPoint {
+        kind: MountKind::Tmpfs,
         destination: at.into(),
-        shown: Shown::Memory {
-            options: crate::words(options),
-        },
-        read_only: ReadOnly::No,
-    }
+        writable: true,
+        ..MountPoint::default()
+    };
+    point.tmpfs.options = crate::words(options);
+    HostMount::of(&point, Path::new("")).unwrap()
 }
 
 fn bind(source: std::path::PathBuf, at: &str, read_only: ReadOnly) -> HostMount {

@@ -81,6 +81,10 @@ impl Containers {
         let settings = &record.settings;
         let facts = self.facts()?;
         let mounts = self.attach_mounts(record)?;
+        // The runtime is started in the same mount namespace.
+        let mountinfo = Path::new("/proc/self/mountinfo");
+        let on_host = std::fs::read_to_string(mountinfo).map_err(io_error("read", mountinfo))?;
+        spec::check_propagation(&mounts, &on_host)?;
         let hostname = self.hostname(record, facts);
         let kept = self.write_files(record, places, &hostname)?;
         let security = &settings.host.security;

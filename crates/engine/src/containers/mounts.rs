@@ -39,7 +39,7 @@ impl Containers {
         let mounts = record.settings.host.mounts.iter();
         let attached = mounts.map(|point| {
             let source = self.attach_mount(&record.id, point)?;
-            Ok(HostMount::of(point, &source))
+            Ok(HostMount::of(point, &source)?)
         });
         attached.collect()
     }
