@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lapstrake_snapshot::room::{Policy, Reserve, RoomId, Rooms};
 use lapstrake_store::{Commit, Store, VolumeRecord};
 
-use crate::Engine;
+use crate::{Engine, writable};
 
 pub use claim::Claim;
 pub use count::VolumeSize;
@@ -102,14 +102,15 @@ impl Volumes {
     }
 
     fn open_over(store: Arc<Store>, run: &Path) -> Result<Self> {
-        let home = store.root().join("state").join("volumes");
+        let home = home(store.root());
         std::fs::create_dir_all(&home).map_err(io_error("create", &home))?;
         let run = real_path(run)?;
         let policy = Policy {
             backing: None,
             reserve: Reserve::Nothing,
         };
-        let rooms = Rooms::open(&home, &run.join("volume-rooms"), policy)?;
+        let rooms = Rooms::open(&home, &rooms_run(&run), policy)?;
+        let rooms = rooms.beside(&writable::containers(store.root()), &writable::seats(&run));
         let boot_id = store.state().boot_id().to_owned();
         let inner = Arc::new(Inner {
             store,
@@ -194,6 +195,16 @@ impl Inner {
     fn seats(&self) -> PathBuf {
         self.run.join("volumes")
     }
+}
+
+/// Where volumes are.
+pub(crate) fn home(root: &Path) -> PathBuf {
+    root.join("state").join("volumes")
+}
+
+/// Where the rooms of those are mounted that lie in image files.
+pub(crate) fn rooms_run(run: &Path) -> PathBuf {
+    run.join("volume-rooms")
 }
 
 /// Nothing that panics runs under these locks.

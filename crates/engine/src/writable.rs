@@ -23,6 +23,7 @@ use crate::Engine;
 use crate::error::{Error, Result, io_error};
 use crate::image::Claimed;
 use crate::names::ImageName;
+use crate::volumes;
 
 /// A writable layer, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,20 +273,26 @@ fn open_rooms(root: &Path, run: &Path) -> Result<Rooms> {
     };
     let rooms = containers(root);
     std::fs::create_dir_all(&rooms).map_err(io_error("create", &rooms))?;
-    Ok(Rooms::open(&rooms, &seats(run), policy)?)
+    let opened = Rooms::open(&rooms, &seats(run), policy)?;
+    Ok(opened.beside(&volumes::home(root), &volumes::rooms_run(run)))
 }
 
-/// Shares out anew what is free for writable layers in image files. Whoever does it need not own the
-/// store.
+/// Shares out anew what is free for writable layers and volumes in image files. Whoever does it need not own
+/// the store.
 pub(crate) fn guard_rooms(root: &Path, run: &Path) -> Result<()> {
-    Ok(room::guard(&containers(root), &seats(run))?)
+    Ok(room::guard(&[
+        (&containers(root), &seats(run)),
+        (&volumes::home(root), &volumes::rooms_run(run)),
+    ])?)
 }
 
-fn containers(root: &Path) -> PathBuf {
+/// Where writable layers are.
+pub(crate) fn containers(root: &Path) -> PathBuf {
     root.join("state").join("containers")
 }
 
-fn seats(run: &Path) -> PathBuf {
+/// Where those of them are mounted that lie in image files.
+pub(crate) fn seats(run: &Path) -> PathBuf {
     run.join("rooms")
 }
 

@@ -74,6 +74,8 @@ pub struct Rooms {
     facts: Facts,
     policy: Policy,
     reaper: Reaper,
+    /// Those of these rooms, and of rooms that may lie on the same file system.
+    places: Vec<image::Place>,
 }
 
 impl Rooms {
@@ -86,6 +88,7 @@ impl Rooms {
         let seats = Seats::at(run);
         let opened = Self {
             reaper: Reaper::new(shelf.clone(), seats.clone(), facts.filesystem()),
+            places: vec![(seats.clone(), rooms.to_owned())],
             seats,
             shelf,
             facts,
@@ -96,6 +99,14 @@ impl Rooms {
         }
         opened.sweep_seats()?;
         Ok(opened)
+    }
+
+    /// The same rooms, which share what is free with others: those below `rooms`, whose images are mounted
+    /// below `run`. They need not be there.
+    #[must_use]
+    pub fn beside(mut self, rooms: &Path, run: &Path) -> Self {
+        self.places.push((Seats::at(run), rooms.to_owned()));
+        self
     }
 
     /// Names of all rooms.
@@ -150,7 +161,7 @@ impl Rooms {
     /// the rooms for long calls it every second or so; [`mount`](Self::mount), [`create`](Self::create)
     /// and [`resize`](Self::resize) do too.
     pub fn guard(&self) -> Result<()> {
-        image::pass(&self.seats, self.shelf.rooms())
+        image::pass(&self.places)
     }
 
     /// Says that nobody uses the directory of the room any more. Roots that are mounted on it go on.
@@ -383,9 +394,13 @@ pub fn report(dir: &Path) -> Result<Report> {
     Ok(Facts::look(dir)?.report())
 }
 
-/// As [`Rooms::guard`], for a process that has no other use of the rooms.
-pub fn guard(rooms: &Path, run: &Path) -> Result<()> {
-    image::pass(&Seats::at(run), rooms)
+/// As [`Rooms::guard`], for a process that has no other use of the rooms: directories of rooms, and where their
+/// images are mounted.
+pub fn guard(places: &[(&Path, &Path)]) -> Result<()> {
+    let places = places
+        .iter()
+        .map(|(rooms, run)| (Seats::at(run), (*rooms).to_owned()));
+    image::pass(&places.collect::<Vec<_>>())
 }
 
 /// Refuses a limit that is below what is used already.

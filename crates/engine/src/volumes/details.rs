@@ -64,7 +64,7 @@ impl Inner {
             Ok(Options::Mounted(_)) => self.seat(name),
             // A limit that the file system can't enforce takes a file system of its own.
             Ok(Options::Room(limit)) if !limit.is_none() && self.is_image(name) => {
-                self.run.join("volume-rooms").join(name).join("_data")
+                super::rooms_run(&self.run).join(name).join("_data")
             }
             _ => self.home.join(name).join("_data"),
         };

@@ -62,7 +62,7 @@ impl Inner {
     /// What somebody mounted in a volume would be emptied with it.
     fn refuse_mounts(&self, name: &str) -> Result<()> {
         let home = super::real_path(&self.home)?.join(name);
-        let image = self.run.join("volume-rooms").join(name).join("_data");
+        let image = super::rooms_run(&self.run).join(name).join("_data");
         let table = mount::table().map_err(io_error("read", Path::new("/proc/self/mountinfo")))?;
         let mut inside = table.into_iter().map(|mounted| mounted.target);
         match inside.find(|target| target.starts_with(&home) || target.starts_with(&image)) {

@@ -25,7 +25,7 @@ mod resize;
 mod seats;
 mod superblock;
 
-pub(super) use guard::pass;
+pub(super) use guard::{Place, pass};
 pub(super) use make::create;
 pub(super) use resize::resize;
 pub(super) use seats::Seats;

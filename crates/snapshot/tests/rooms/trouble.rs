@@ -43,6 +43,33 @@ fn privileged_room_in_an_image_is_full_before_the_disk_below() {
     write_up_to(&second.dir.join("b"), 30 * MIB).unwrap();
 }
 
+/// Rooms for different things on one file system have one budget.
+#[test]
+fn privileged_rooms_beside_others_are_full_before_the_disk_below() {
+    if !privileged("privileged_rooms_beside_others_are_full_before_the_disk_below") {
+        return;
+    }
+    let scene = Scene::on(&["mkfs.ext4", "-q", "-m", "0"], 300);
+    let at = |name: &str| {
+        (
+            scene.disk.join(name),
+            scene.dir.path().join(format!("run-{name}")),
+        )
+    };
+    let ((layers, layers_run), (volumes, volumes_run)) = (at("layers"), at("volumes"));
+    let open = |rooms: &PathBuf, run: &PathBuf| Rooms::open(rooms, run, scene.policy).unwrap();
+    let one = open(&layers, &layers_run).beside(&volumes, &volumes_run);
+    let first = one.create(&id("one"), bytes(400 * MIB)).unwrap();
+    let two = open(&volumes, &volumes_run).beside(&layers, &layers_run);
+    let second = two.create(&id("two"), bytes(400 * MIB)).unwrap();
+    for room in [&first, &second] {
+        let (_bytes, errno) = write_up_to(&room.dir.join("a"), 500 * MIB).unwrap_err();
+        assert!(is_full(errno), "{errno}");
+        File::open(room.dir.join("a")).unwrap().sync_all().unwrap();
+    }
+    assert!(scene.free() > 16 * MIB, "{}", scene.free());
+}
+
 /// Somebody else used up what was shared out. Writers are told, nothing waits, and what was on disk
 /// is there when there is space again.
 #[test]

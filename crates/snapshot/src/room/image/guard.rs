@@ -11,9 +11,12 @@
 //! images run full early rather than late; only others who write to the file system below can then
 //! use up what was shared out.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::record::Record;
 use super::seats::Seats;
@@ -25,28 +28,51 @@ use crate::room::error::io;
 /// Not shared out: for bitmaps and inodes of images, and for others who write.
 const MARGIN: u64 = 64 << 20;
 
-/// Shares out among the mounted images below `rooms` what is free there.
-pub(crate) fn pass(seats: &Seats, rooms: &Path) -> Result<()> {
-    let below = rustix::fs::statfs(rooms).map_err(io("ask for the free space of", rooms))?;
+/// Rooms and where their images are mounted.
+pub(crate) type Place = (Seats, PathBuf);
+
+/// Shares out among the mounted images of all these rooms what is free on the file systems that they lie on.
+pub(crate) fn pass(places: &[Place]) -> Result<()> {
+    let mut by_device = BTreeMap::<u64, Vec<&Place>>::new();
+    for place in places {
+        match rustix::fs::stat(&place.1) {
+            Ok(stat) => by_device.entry(stat.st_dev).or_default().push(place),
+            // None were ever made there.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(io("stat", &place.1)(errno)),
+        }
+    }
+    by_device.values().try_for_each(|places| pass_one(places))
+}
+
+/// Shares out among rooms on one file system.
+fn pass_one(places: &[&Place]) -> Result<()> {
+    let Some((_, any)) = places.first() else {
+        return Ok(());
+    };
+    let below = rustix::fs::statfs(any).map_err(io("ask for the free space of", any))?;
     let block = u64::try_from(below.f_bsize).unwrap_or(BLOCK);
     let free = below.f_bavail.saturating_mul(block);
     let margin = MARGIN.min(free / 4);
     let mut images = Vec::new();
     let mut wants = Vec::new();
-    for name in seats.names()? {
-        let room = rooms.join(&name);
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if hidden || !is_one(&room) || !seats.is_taken(&name.to_string_lossy())? {
-            continue;
+    for (seats, rooms) in places {
+        for name in seats.names()? {
+            let room = rooms.join(&name);
+            let hidden = name.as_encoded_bytes().starts_with(b".");
+            if hidden || !is_one(&room) || !seats.is_taken(&name.to_string_lossy())? {
+                continue;
+            }
+            if Record::read(&room)?.reserve == Reserve::Whole {
+                continue;
+            }
+            let seat = seats.path(&name.to_string_lossy());
+            let image = rustix::fs::statfs(&seat);
+            let image = image.map_err(io("ask for the free space of", &seat))?;
+            let kept = kept_back(image.f_blocks);
+            wants.push(image.f_bfree.saturating_sub(kept));
+            images.push((seat, image.f_bfree, image.f_bavail));
         }
-        if Record::read(&room)?.reserve == Reserve::Whole {
-            continue;
-        }
-        let seat = seats.path(&name.to_string_lossy());
-        let image = rustix::fs::statfs(&seat).map_err(io("ask for the free space of", &seat))?;
-        let kept = kept_back(image.f_blocks);
-        wants.push(image.f_bfree.saturating_sub(kept));
-        images.push((seat, image.f_bfree, image.f_bavail));
     }
     let shares = shares((free - margin) / BLOCK, &wants);
     for ((seat, free, available), share) in images.iter().zip(shares) {
