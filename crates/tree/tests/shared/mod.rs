@@ -201,4 +201,28 @@ pub fn any_archive(tar: &[u8]) {
             MemberKind::Directory | MemberKind::Other => {}
         }
     }
+    any_entries(tar);
+}
+
+/// The same bytes with all that is said of their entries: what is told of a file fits its bytes.
+fn any_entries(tar: &[u8]) {
+    use lapstrake_tree::archive::{Archive, EntryKind};
+    let mut archive = Archive::new(tar);
+    while let Ok(Some(entry)) = archive.next_entry() {
+        assert!(entry.name.len() <= 4096 && entry.metadata.mode <= 0o7777);
+        let EntryKind::File { size, runs } = entry.kind else {
+            continue;
+        };
+        let mut end = 0;
+        for run in &runs {
+            assert!(run.offset >= end && run.length > 0);
+            end = run.offset + run.length;
+        }
+        assert!(end <= size);
+        let mut body = Vec::new();
+        if archive.body().read_to_end(&mut body).is_ok() {
+            let stored: u64 = runs.iter().map(|run| run.length).sum();
+            assert_eq!(body.len() as u64, stored);
+        }
+    }
 }
