@@ -37,7 +37,8 @@ impl Volumes {
         let mut held = volume.change();
         let was_attached = held.attached.contains(user);
         let path = self.inner.attach(&volume, &mut held, user)?;
-        let filled = self.inner.fill(&volume, &path, subpath, &content);
+        let shared = held.attached.len() > 1;
+        let filled = self.inner.fill(&volume, &path, subpath, &content, shared);
         if !was_attached {
             let detached = self.inner.detach(&volume, &mut held, user);
             return filled.and_then(|filled| detached.map(|()| filled));
@@ -53,14 +54,15 @@ impl Inner {
         path: &Path,
         subpath: Option<&str>,
         content: &OwnedFd,
+        shared: bool,
     ) -> Result<bool> {
         let subpath = subpath.unwrap_or(".");
         let target = target(path, subpath, &volume.name)?;
         if !copy_up::is_empty(target.as_fd())? {
             return Ok(false);
         }
-        if copy_up::is_empty(content.as_fd())? {
-            // Owner and mode alone take no half.
+        // Owner and mode alone take no half; and what others may write meanwhile is never to be emptied.
+        if shared || copy_up::is_empty(content.as_fd())? {
             copy_up::copy(content.as_fd(), target.as_fd())?;
             return Ok(true);
         }

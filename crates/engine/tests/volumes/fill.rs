@@ -40,6 +40,25 @@ fn an_empty_volume_gets_what_the_image_has_and_a_used_one_nothing() {
 }
 
 #[test]
+fn a_volume_that_another_uses_is_never_emptied() {
+    let scene = Scene::new();
+    let root = image(&scene);
+    scene.volumes.create(&named("data")).unwrap();
+    let path = scene.volumes.attach("data", "running").unwrap();
+    let other = path.join("sub");
+    assert!(
+        scene
+            .volumes
+            .fill("data", None, "c1", &root, Path::new("/data"))
+            .unwrap()
+    );
+    std::fs::write(other.join("of-the-other"), "x").unwrap();
+    let scene = scene.again("another boot");
+    scene.volumes.attach("data", "running").unwrap();
+    assert!(other.join("of-the-other").exists());
+}
+
+#[test]
 fn a_part_of_a_volume_is_filled_by_itself() {
     let scene = Scene::new();
     let root = image(&scene);
