@@ -5,6 +5,7 @@
     reason = "scratch files of tests"
 )]
 
+mod kernels;
 mod mounts;
 mod process;
 mod programs;

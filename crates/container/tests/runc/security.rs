@@ -66,12 +66,13 @@ fn privileged_no_profile_filters_nothing() {
 fn privileged_paths_are_masked_and_read_only() {
     check(
         "wc -c < /proc/timer_list; ls /sys/firmware | wc -l; echo 1 > /proc/sys/vm/swappiness; \
-         touch /sys/x; touch /sys/fs/cgroup/memory/x; grep -cE ' /proc/(sys|irq|bus|fs) proc ro' /proc/mounts",
+         touch /sys/x; grep -cE ' /proc/(sys|irq|bus|fs) proc ro' /proc/mounts; \
+         cd /sys/fs/cgroup/memory 2>/dev/null || cd /sys/fs/cgroup; touch x",
         |_| {},
         "0\n0\n4\n\
          sh: can't create /proc/sys/vm/swappiness: Read-only file system\n\
          touch: /sys/x: Read-only file system\n\
-         touch: /sys/fs/cgroup/memory/x: Read-only file system",
+         touch: x: Read-only file system",
     );
 }
 

@@ -1,0 +1,44 @@
+//! The same under other kernels, with control groups of the second version.
+
+use std::process::Command;
+
+/// What the guest does before the tests.
+const SCRIPT: &str = r#"
+[ "$IN_VM" = tcg ] || [ "$IN_VM" = uml ] || { echo "this is no guest" >&2; exit 99; }
+umount -R /sys/fs/cgroup 2>/dev/null
+mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 99
+for name in $(cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$name" > /sys/fs/cgroup/cgroup.subtree_control
+done
+exec "$0" privileged_ --test-threads 1
+"#;
+
+fn check(release: &str) {
+    let Some(vm_run) = std::env::var_os("LAPSTRAKE_VM_RUN") else {
+        eprintln!("SKIPPED vm tests with kernel {release}: LAPSTRAKE_VM_RUN names no vm-run");
+        return;
+    };
+    let mut command = Command::new(vm_run);
+    command.args([
+        "--kernel",
+        release,
+        "--timeout",
+        "400",
+        "--",
+        "/bin/sh",
+        "-c",
+        SCRIPT,
+    ]);
+    let status = command.arg(std::env::current_exe().unwrap()).status();
+    assert!(status.unwrap().success(), "kernel {release}: see above");
+}
+
+#[test]
+fn vm_containers_run_with_kernel_6_12() {
+    check("6.12");
+}
+
+#[test]
+fn vm_containers_run_with_kernel_6_1() {
+    check("6.1");
+}
