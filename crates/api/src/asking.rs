@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Request, StatusCode};
-use lapstrake_engine::{ClientOptions, Engine, Opening, Surroundings};
+use lapstrake_engine::containers::{ContainerOptions, Containers};
+use lapstrake_engine::settings::LogSettings;
+use lapstrake_engine::{ClientOptions, Engine, Opening, Surroundings, Volumes};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::Value;
 
@@ -46,8 +49,10 @@ impl Asked {
             hostname: "host".to_owned(),
             log: Arc::new(|_line| {}),
         };
+        let engine = Arc::new(engine);
+        let containers = containers(Arc::clone(&engine));
         Self {
-            daemon: Daemon::new(Arc::new(engine), settings),
+            daemon: Daemon::new(engine, containers, settings),
             _dir: dir,
         }
     }
@@ -79,6 +84,32 @@ impl Asked {
             body: String::from_utf8(body.to_vec()).expect("text"),
         }
     }
+}
+
+/// No containers yet; none can be started.
+fn containers(engine: Arc<Engine>) -> Containers {
+    let options = ContainerOptions {
+        monitor: (PathBuf::from("/no/such/monitor"), Vec::new()),
+        runtimes: [("runc".to_owned(), "/no/such/runc".to_owned())].into(),
+        default_runtime: "runc".to_owned(),
+        log: LogSettings {
+            driver: "json-file".to_owned(),
+            ..LogSettings::default()
+        },
+        stop_timeout: Duration::from_secs(1),
+        tell: |_line| {},
+    };
+    // A test's own runtime can't wait in here.
+    let open = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let volumes = Arc::new(Volumes::open(&engine).expect("volumes"));
+        let opened = Containers::open(engine, volumes, options);
+        runtime.block_on(opened).expect("containers").0
+    };
+    std::thread::spawn(open).join().expect("containers")
 }
 
 impl Answer {

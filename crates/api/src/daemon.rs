@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use lapstrake_engine::containers::Containers;
 use lapstrake_engine::{ClientOptions, Engine};
 use tokio::sync::{Mutex, OnceCell, watch};
 
@@ -54,6 +55,7 @@ impl std::fmt::Debug for Settings {
 #[derive(Debug)]
 pub struct Daemon {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) containers: Containers,
     pub(crate) settings: Settings,
     pub(crate) started: SystemTime,
     /// What is asked of the machine once.
@@ -66,10 +68,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon over an engine that owns its store.
-    pub fn new(engine: Arc<Engine>, settings: Settings) -> Arc<Self> {
+    /// A daemon over an engine that owns its store, and its containers.
+    pub fn new(engine: Arc<Engine>, containers: Containers, settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             engine,
+            containers,
             settings,
             started: SystemTime::now(),
             fixed: OnceCell::new(),

@@ -144,6 +144,21 @@ pub(crate) fn of_push(error: Error, reference: &Reference) -> Failure {
     }
 }
 
+impl From<lapstrake_engine::containers::Error> for Failure {
+    fn from(error: lapstrake_engine::containers::Error) -> Self {
+        use lapstrake_engine::containers::Kind;
+        let status = match error.kind() {
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::NotModified => StatusCode::NOT_MODIFIED,
+            Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::of(status, error.to_string())
+    }
+}
+
 impl From<lapstrake_bridge::Panicked> for Failure {
     fn from(error: lapstrake_bridge::Panicked) -> Self {
         Self::internal(error.to_string())

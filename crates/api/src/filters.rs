@@ -121,6 +121,15 @@ fn label(text: &str) -> Label {
     }
 }
 
+/// The moment that `until` names.
+pub(crate) fn until(filters: &Filters) -> Result<Option<std::time::SystemTime>, Failure> {
+    let Some(text) = filters.single("until")? else {
+        return Ok(None);
+    };
+    let moment = lapstrake_engine::until(text, std::time::SystemTime::now());
+    moment.map(Some).ok_or_else(|| filters.wrong("until"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,7 @@
 
 mod answer;
 mod call;
+mod containers;
 mod daemon;
 mod error;
 mod filters;
@@ -28,6 +29,7 @@ mod router;
 mod server;
 mod stream;
 mod system;
+mod time;
 mod unsupported;
 mod version;
 

@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::version::Refused;
-use crate::{images, networks, system, unsupported};
+use crate::{containers, images, networks, system, unsupported};
 
 /// Answers a request.
 pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Response {
@@ -42,6 +42,9 @@ fn route(call: Call) -> Answering {
             }
             _ => now(Err(Failure::no_page())),
         },
+        Some("containers") => containers::route(call),
+        Some("exec") => containers::exec(call),
+        Some("commit") => containers::commit(call),
         Some("networks") => now(networks::route(&call)),
         _ => now(unsupported::route(&call)),
     }

@@ -8,10 +8,6 @@ mod said;
 
 pub(crate) use channel::{Sink, channel};
 pub(crate) use file::file;
-#[allow(
-    unused_imports,
-    reason = "containers attach through it, which come next"
-)]
 pub(crate) use hijack::{Duplex, hijack, stream_type};
 pub(crate) use messages::{Message, Messages, Progress, messages};
 pub(crate) use said::reader;

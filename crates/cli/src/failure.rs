@@ -85,6 +85,9 @@ pub(crate) enum Failure {
     /// The engine says.
     #[error(transparent)]
     Engine(#[from] Error),
+    /// Containers that can't be found at the daemon's start.
+    #[error(transparent)]
+    Containers(#[from] lapstrake_engine::containers::Error),
     /// A signal ended it.
     #[error("interrupted: {0}")]
     Interrupted(&'static str),
@@ -113,7 +116,11 @@ impl Failure {
     /// See the help text.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Surroundings(_) | Self::Output(_) | Self::Write { .. } | Self::Serve(_) => 1,
+            Self::Surroundings(_)
+            | Self::Output(_)
+            | Self::Write { .. }
+            | Self::Serve(_)
+            | Self::Containers(_) => 1,
             Self::Input { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => 3,
                 std::io::ErrorKind::PermissionDenied => 4,

@@ -47,6 +47,7 @@ pub use facts::{CgroupVersion, Facts};
 pub use limits::LimitError;
 pub use mounts::{HostMount, ReadOnly, Shown};
 pub use propagation::check_propagation;
+pub use security::hidden_paths;
 pub use user::Identity;
 pub use validate::{Warning, validate, validate_resources};
 

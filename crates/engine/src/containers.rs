@@ -47,6 +47,7 @@ mod stop;
 mod update;
 mod usage;
 mod validate;
+mod view;
 mod wait;
 
 use std::path::PathBuf;
@@ -79,6 +80,7 @@ pub use remove::HowToRemove;
 pub use stop::Stop;
 pub use update::Update;
 pub use usage::Sample;
+pub use view::Sizes;
 pub use wait::{Until, Wait};
 
 pub use lapstrake_container::archive::PathStat;
@@ -99,8 +101,6 @@ pub struct ContainerOptions {
     pub log: lapstrake_container::settings::LogSettings,
     /// How long a stop waits before it kills.
     pub stop_timeout: Duration,
-    /// The program that `--init` runs; found on the path if nothing.
-    pub init: Option<PathBuf>,
     /// Changes of the daemon's are told here, a line each.
     pub tell: fn(&str),
 }
@@ -115,7 +115,6 @@ pub struct Containers {
 struct Inner {
     engine: Arc<Engine>,
     volumes: Arc<Volumes>,
-    events: Arc<Bus>,
     options: ContainerOptions,
     registry: Mutex<Registry>,
     /// What the host can do; looked at when it is first needed.
@@ -154,8 +153,8 @@ impl Containers {
     }
 
     /// Where what happens is told.
-    pub fn events(&self) -> &Arc<Bus> {
-        &self.inner.events
+    pub fn events(&self) -> &Bus {
+        self.inner.engine.events()
     }
 
     /// Does something that blocks with all that is needed.
@@ -197,7 +196,8 @@ impl Containers {
             .map(|(key, value)| ((*key).to_owned(), value.clone()));
         let attributes = attributes.into_iter().chain(more).collect();
         let kind = EventKind::Container;
-        (self.inner.events).publish(kind, action, container.id.clone(), attributes);
+        self.events()
+            .publish(kind, action, container.id.clone(), attributes);
     }
 
     /// A line for the daemon's log.

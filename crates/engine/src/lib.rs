@@ -65,6 +65,18 @@ pub use volumes::{
 pub use when::{rfc3339 as parse_rfc3339, to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
+/// What a container is to be.
+pub mod settings {
+    pub use lapstrake_container::settings::*;
+    pub use lapstrake_oci::config::Execution;
+}
+/// What a container's monitor says, and its log.
+pub mod streams {
+    pub use lapstrake_monitor::Timestamp;
+    pub use lapstrake_monitor::logs::{Entry, Query, Stopper};
+    pub use lapstrake_monitor::wire::{HEADER, Stream, header, parse_header};
+}
+
 pub use lapstrake_drivers::choose::{Candidate, Choice, DriverName, NameError, Problem};
 pub use lapstrake_drivers::options::{Error as StorageOptionError, Options as StorageOptions};
 pub use lapstrake_oci::{Compression, Platform, Reference};

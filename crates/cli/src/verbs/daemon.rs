@@ -1,12 +1,15 @@
 //! `lapstrake daemon`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lapstrake_api::{Address, Daemon as Api, Listener, TlsFiles};
-use lapstrake_engine::rfc3339;
+use lapstrake_engine::containers::{self, ContainerOptions, Containers, Reconciled};
+use lapstrake_engine::settings::LogSettings;
+use lapstrake_engine::{Volumes, rfc3339};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
@@ -21,6 +24,10 @@ const HOST: &str = "unix:///var/run/docker.sock";
 const RUNTIME: &str = "runc";
 /// Where containers' output goes, if nothing is said.
 const LOG_DRIVER: &str = "json-file";
+/// The runtimes that containers may ask for by name.
+const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
+/// How long a stop waits before it kills, if nothing is said.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Threads that wait for sockets; what blocks has others.
 const THREADS: usize = 4;
 
@@ -76,6 +83,7 @@ impl Daemon {
             hostname: context.around.hostname.clone(),
             log: Arc::new(log),
         };
+        let options = self.container_options(&settings)?;
         let engine = Arc::new(context.own()?);
         log(&format!("owns the store {}", engine.root().display()));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,7 +100,12 @@ impl Daemon {
                 log(&format!("answers at {}", listener.address()));
             }
             let stop = stop()?;
-            lapstrake_api::serve(Api::new(Arc::clone(&engine), settings), listeners, stop).await;
+            let volumes = Arc::new(Volumes::open(&engine).map_err(containers::Error::from)?);
+            let opened = Containers::open(Arc::clone(&engine), volumes, options).await;
+            let (containers, found) = opened?;
+            log(&summary(&found));
+            let api = Api::new(Arc::clone(&engine), containers, settings);
+            lapstrake_api::serve(api, listeners, stop).await;
             engine.stopped().await;
             Ok::<_, Failure>(())
         });
@@ -101,6 +114,33 @@ impl Daemon {
         served?;
         log("stopped; containers go on");
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// How containers are run.
+    fn container_options(&self, settings: &lapstrake_api::Settings) -> Result<ContainerOptions> {
+        let runtime = &settings.runtime;
+        // One that is given by its path is called by its last name.
+        let name = std::path::Path::new(runtime).file_name();
+        let name = name.map_or_else(
+            || runtime.clone(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let mut runtimes: BTreeMap<String, String> = BTreeMap::new();
+        for known in RUNTIMES {
+            runtimes.insert(known.to_owned(), known.to_owned());
+        }
+        runtimes.insert(name.clone(), runtime.clone());
+        Ok(ContainerOptions {
+            monitor: (std::env::current_exe()?, vec!["monitor".to_owned()]),
+            runtimes,
+            default_runtime: name,
+            log: LogSettings {
+                driver: settings.log_driver.clone(),
+                ..LogSettings::default()
+            },
+            stop_timeout: STOP_TIMEOUT,
+            tell: log,
+        })
     }
 
     fn hosts(&self, file: &DaemonSettings) -> Result<Vec<Address>> {
@@ -131,6 +171,14 @@ impl Daemon {
             _ => Err(Failure::TlsFiles),
         }
     }
+}
+
+/// What was found at the start, in a line.
+fn summary(found: &Reconciled) -> String {
+    format!(
+        "found {} containers: {} run, {} had ended meanwhile, {} are started again; finished {} removals, swept {} leftovers",
+        found.containers, found.running, found.ended, found.started, found.removed, found.swept
+    )
 }
 
 fn check_hosts(hosts: &[Address], tls: Option<&TlsFiles>, no_tls: bool) -> Result<()> {

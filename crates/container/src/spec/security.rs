@@ -110,6 +110,14 @@ const READ_ONLY: [&str; 5] = [
 ];
 
 /// Paths that a container does not see.
+/// The paths that a container does not see, and those that it does not change, unless its settings say
+/// otherwise.
+pub fn hidden_paths(facts: &Facts) -> (Vec<String>, Vec<String>) {
+    let masked = MASKED.map(str::to_owned).into_iter();
+    let masked = masked.chain(facts.hardware_paths.iter().cloned());
+    (masked.collect(), READ_ONLY.map(str::to_owned).to_vec())
+}
+
 pub(super) fn masked(security: &Security, options: &Options<'_>, facts: &Facts) -> Vec<String> {
     match (
         &security.masked_paths,

@@ -53,7 +53,8 @@ impl Containers {
         ];
         self.tell(&container, Action::Commit, &more);
         let attributes = [("name".to_owned(), reference)].into();
-        (self.inner.events).publish(EventKind::Image, Action::Create, id.clone(), attributes);
+        self.events()
+            .publish(EventKind::Image, Action::Create, id.clone(), attributes);
         Ok(id)
     }
 

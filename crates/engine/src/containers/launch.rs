@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use lapstrake_container::settings::{Namespace, NetworkMode};
+use lapstrake_container::settings::{HostSettings, Namespace, NetworkMode};
 use lapstrake_container::spec::{self, Facts, Files, HostDevices, Identity, Join, files};
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::orders::{Orders, Size, Stdin, Terminal, Work};
@@ -234,7 +234,7 @@ impl Containers {
             log: self.log_settings(record, places)?,
             exit_record: places.exit(),
             cgroup: Some(cgroup.display().to_string()),
-            guard: Some(self.guard_words()),
+            guard: self.guard_words(&settings.host)?,
         })
     }
 
@@ -327,10 +327,12 @@ impl Containers {
         })
     }
 
-    /// What monitors hand to the guard of limited layers.
-    fn guard_words(&self) -> serde_json::Value {
+    /// What a monitor hands to the guard of its layer, if that is limited.
+    fn guard_words(&self, host: &HostSettings) -> Result<Option<serde_json::Value>> {
         let engine = &self.inner.engine;
-        serde_json::json!({ "root": engine.root(), "run": engine.run_path })
+        let limited = !host.storage_options.is_empty() || !engine.default_limit()?.is_none();
+        let words = || serde_json::json!({ "root": engine.root(), "run": engine.run_path });
+        Ok(limited.then(words))
     }
 
     fn make_shm(&self, record: &Record, places: &Places) -> Result<PathBuf> {
@@ -395,7 +397,9 @@ fn size((height, width): (u16, u16)) -> Size {
 fn start_error(error: lapstrake_monitor::Error) -> Error {
     match error {
         lapstrake_monitor::Error::Runtime { message } => Error::Start(format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: {message}"
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: {}: unknown",
+            // One call of the runtime does here what Docker has two for; clients look at the words.
+            message.replacen("runc run failed", "runc create failed", 1)
         )),
         other => other.into(),
     }

@@ -1,8 +1,10 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
 use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
+use lapstrake_container::copy_up;
 use lapstrake_container::mounts::{self, Host, Resolved, Rules};
 use lapstrake_container::settings::{MountKind, MountPoint, MountRequests, Settings};
 use lapstrake_container::spec::HostMount;
@@ -96,6 +98,46 @@ impl Containers {
         Ok(volumes.detach_images(&self.inner.engine, id)?)
     }
 
+    /// Fills volumes that are empty with what the image has in their place.
+    pub(crate) fn fill_volumes(
+        &self,
+        id: &str,
+        claimed: &Claimed,
+        mounts: &[MountPoint],
+    ) -> Result<()> {
+        let to_fill = |point: &&MountPoint| point.kind == MountKind::Volume && point.copy_up;
+        if !mounts.iter().any(|point| to_fill(&point)) {
+            return Ok(());
+        }
+        let engine = &self.inner.engine;
+        engine.with_stack_at(&claimed.image, &claimed.config, |root| {
+            let mut to_fill = mounts.iter().filter(to_fill);
+            Ok(to_fill.try_for_each(|point| self.fill_volume(id, root, point)))
+        })?
+    }
+
+    fn fill_volume(&self, id: &str, root: &Path, point: &MountPoint) -> Result<()> {
+        let Some(content) = copy_up::content_at(root, &point.destination)? else {
+            return Ok(());
+        };
+        let volumes = &self.inner.volumes;
+        let name = point.name.as_deref().unwrap_or_default();
+        let fill = |to: PathBuf| {
+            let to = std::fs::File::open(&to).map_err(io_error("open", &to))?;
+            if copy_up::is_empty(to.as_fd())? {
+                copy_up::copy(content.as_fd(), to.as_fd())?;
+            }
+            Ok(())
+        };
+        let attached = match point.subpath.as_deref() {
+            Some(part) => volumes.attach_part(name, part, id)?,
+            None => volumes.attach(name, id)?,
+        };
+        let filled = fill(attached);
+        volumes.detach(name, id)?;
+        filled
+    }
+
     /// Removes the volumes that were made for a container alone.
     pub(crate) fn remove_anonymous_volumes(&self, container: &Container) {
         let mounts = container.with(|record| record.settings.host.mounts.clone());
@@ -126,7 +168,8 @@ impl Containers {
 
     pub(crate) fn tell_volume(&self, name: &str, action: crate::events::Action) {
         let attributes = [("driver".to_owned(), mounts::LOCAL_DRIVER.to_owned())].into();
-        (self.inner.events).publish(crate::events::Kind::Volume, action, name, attributes);
+        self.events()
+            .publish(crate::events::Kind::Volume, action, name, attributes);
     }
 }
 

@@ -64,7 +64,8 @@ impl Containers {
         }
         if doing == Doing::It {
             let attributes = BTreeMap::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
-            (self.inner.events).publish(EventKind::Container, Action::Prune, "", attributes);
+            self.events()
+                .publish(EventKind::Container, Action::Prune, "", attributes);
         }
         Ok(pruned)
     }

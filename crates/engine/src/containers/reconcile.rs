@@ -19,7 +19,6 @@ use super::record::{Phase, Record, now};
 use super::{ContainerOptions, Containers, HowToRemove, Inner};
 use crate::Engine;
 use crate::Volumes;
-use crate::events::Bus;
 
 /// What was found when the daemon started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,14 +57,12 @@ impl Containers {
     pub async fn open(
         engine: Arc<Engine>,
         volumes: Arc<Volumes>,
-        events: Arc<Bus>,
         options: ContainerOptions,
     ) -> Result<(Self, Reconciled)> {
         let all = Self {
             inner: Arc::new(Inner {
                 engine,
                 volumes,
-                events,
                 options,
                 registry: Mutex::default(),
                 facts: std::sync::OnceLock::new(),
