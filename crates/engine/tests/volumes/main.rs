@@ -5,6 +5,7 @@
 mod fill;
 mod image;
 mod life;
+mod machine;
 mod mounted;
 mod scene;
 #[path = "../shared/mod.rs"]
