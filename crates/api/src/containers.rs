@@ -1,5 +1,6 @@
 //! `/containers`, `/exec` and `/commit`.
 
+mod archive;
 mod attach;
 mod body;
 mod commit;
@@ -14,9 +15,12 @@ mod list;
 mod logs;
 mod mount;
 mod pump;
+mod stats;
 mod status;
 mod view;
 mod wait;
+
+pub(crate) use list::summaries;
 
 use hyper::Method;
 
@@ -51,6 +55,11 @@ async fn answer(call: Call) -> Answered {
         (&Method::POST, [name, "wait"]) => wait::wait(&call, name),
         (&Method::POST, [name, "attach"]) => attach::attach(call, name).await,
         (&Method::GET, [name, "logs"]) => logs::logs(&call, name).await,
+        (&Method::HEAD, [name, "archive"]) => archive::stat(call, (*name).to_owned()).await,
+        (&Method::GET, [name, "archive"]) => archive::get(call, (*name).to_owned()).await,
+        (&Method::PUT, [name, "archive"]) => archive::put(call, (*name).to_owned()).await,
+        (&Method::GET, [name, "stats"]) => stats::stats(call, (*name).to_owned()).await,
+        (&Method::GET, [name, "top"]) => stats::top(call, (*name).to_owned()).await,
         (&Method::GET, [name, "changes"]) => commit::changes(&call, name).await,
         (&Method::GET, [name, "export"]) => export::export(&call, name).await,
         (&Method::POST, [name, "exec"]) => exec::create(call, name).await,

@@ -1,7 +1,7 @@
 //! What can't be done, as a status and words: the one place where the engine's errors become Docker's.
 
 use hyper::StatusCode;
-use lapstrake_engine::{Class, Error, Reference};
+use lapstrake_engine::{Class, Error, Reference, VolumeError, VolumeErrorClass};
 use lapstrake_oci::Digest;
 
 use crate::images;
@@ -84,8 +84,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// An image that could not be removed, which was called so.
-pub(crate) fn of_removal(error: Error, wanted: &str) -> Failure {
+/// An image that could not be removed, which was called so; `runs` says whether a container does.
+pub(crate) fn of_removal(error: Error, wanted: &str, runs: impl Fn(&str) -> bool) -> Failure {
     let short = |id: &Digest| id.hex()[..12].to_owned();
     let is_id = |id: &Digest| {
         let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
@@ -94,11 +94,15 @@ pub(crate) fn of_removal(error: Error, wanted: &str) -> Failure {
     match error {
         Error::NoImage(_) | Error::Misspelt { .. } => images::no_such(wanted),
         Error::ImageUsed { id, users, .. } => {
-            let user: String = users
-                .first()
-                .map_or_else(String::new, |user| user.chars().take(12).collect());
+            let running = users.iter().find(|user| runs(user));
+            let user = running.or(users.first()).map_or("", String::as_str);
+            let (user, has_running) = (&user[..user.len().min(12)], running.is_some());
             let image = short(&id);
-            Failure::conflict(if is_id(&id) {
+            Failure::conflict(if is_id(&id) && has_running {
+                format!(
+                    "conflict: unable to delete {image} (cannot be forced) - image is being used by running container {user}"
+                )
+            } else if is_id(&id) {
                 format!(
                     "conflict: unable to delete {image} (must be forced) - image is being used by stopped container {user}"
                 )
@@ -141,6 +145,20 @@ pub(crate) fn of_push(error: Error, reference: &Reference) -> Failure {
             reference.repo().familiar()
         )),
         _ => error.into(),
+    }
+}
+
+impl From<VolumeError> for Failure {
+    fn from(error: VolumeError) -> Self {
+        let status = match error.class() {
+            VolumeErrorClass::NotFound => StatusCode::NOT_FOUND,
+            VolumeErrorClass::Conflict => StatusCode::CONFLICT,
+            VolumeErrorClass::Invalid => StatusCode::BAD_REQUEST,
+            VolumeErrorClass::ResourceExhausted | VolumeErrorClass::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::of(status, error.to_string())
     }
 }
 

@@ -32,6 +32,7 @@ mod system;
 mod time;
 mod unsupported;
 mod version;
+mod volumes;
 
 #[cfg(test)]
 mod asking;

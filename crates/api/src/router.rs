@@ -10,10 +10,11 @@ use crate::call::Call;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::version::Refused;
-use crate::{containers, images, networks, system, unsupported};
+use crate::{containers, images, networks, system, unsupported, volumes};
 
 /// Answers a request.
 pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Response {
+    let line = format!("{} {}", request.method(), request.uri().path());
     let answered = match Call::of(daemon, request) {
         Ok(call) => route(call).await,
         // In words, as Docker has it: an old client may not read our errors.
@@ -22,7 +23,13 @@ pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Resp
         }
         Err(new @ Refused::TooNew(_)) => Err(Failure::invalid(new.to_string())),
     };
-    let mut response = answered.unwrap_or_else(|failure| answer::failure(&failure));
+    let mut response = answered.unwrap_or_else(|failure| {
+        // What is wrong here, and not with the request, is for whoever looks after the machine too.
+        if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
+            daemon.say(&format!("{line}: {}", failure.message));
+        }
+        answer::failure(&failure)
+    });
     answer::stamp(&mut response);
     response
 }
@@ -45,6 +52,7 @@ fn route(call: Call) -> Answering {
         Some("containers") => containers::route(call),
         Some("exec") => containers::exec(call),
         Some("commit") => containers::commit(call),
+        Some("volumes") => volumes::route(call),
         Some("networks") => now(networks::route(&call)),
         _ => now(unsupported::route(&call)),
     }

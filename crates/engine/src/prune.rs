@@ -189,10 +189,17 @@ fn choose(candidates: &[Candidate], prune: &Prune) -> Vec<ImageRecord> {
 }
 
 pub(crate) fn has_all(labels: &BTreeMap<String, String>, wanted: &[Label]) -> bool {
-    wanted.iter().all(|label| match &label.value {
-        None => labels.contains_key(&label.key),
-        Some(value) => labels.get(&label.key) == Some(value),
-    })
+    wanted.iter().all(|label| label.is_one_of(labels))
+}
+
+impl Label {
+    /// Whether it is among these.
+    pub fn is_one_of(&self, labels: &BTreeMap<String, String>) -> bool {
+        match &self.value {
+            None => labels.contains_key(&self.key),
+            Some(value) => labels.get(&self.key) == Some(value),
+        }
+    }
 }
 
 #[cfg(test)]

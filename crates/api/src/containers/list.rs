@@ -1,5 +1,7 @@
 //! `GET /containers/json`.
 
+use std::sync::Arc;
+
 use lapstrake_engine::containers::{Phase, Record, now};
 use lapstrake_engine::settings::{HealthStatus, MountKind};
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use super::{status, view};
 use crate::answer::{self, Answered};
 use crate::call::Call;
+use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::filters::Filters;
 use crate::time;
@@ -54,16 +57,31 @@ pub(super) async fn list(call: &Call) -> Answered {
         .take(limit);
     let mut shown = Vec::new();
     for record in chosen {
-        shown.push(summary(call, record).await?);
+        let line = summary(&call.daemon, record);
+        shown.push(match call.query.flag("size") {
+            true => with_sizes(&call.daemon, record, line).await?,
+            false => line,
+        });
     }
     answer::ok(&shown)
 }
 
+/// Every container with its sizes, the newest first, for `docker system df`. One that went meanwhile is left out.
+pub(crate) async fn summaries(daemon: &Arc<Daemon>) -> Vec<Value> {
+    let mut records = daemon.containers.records();
+    records.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+    let mut shown = Vec::new();
+    for record in &records {
+        let line = summary(daemon, record);
+        shown.extend(with_sizes(daemon, record, line).await);
+    }
+    shown
+}
+
 /// One line of a list.
-async fn summary(call: &Call, record: &Record) -> Result<Value, Failure> {
-    let daemon = &call.daemon;
+fn summary(daemon: &Daemon, record: &Record) -> Value {
     let labels = &record.settings.execution.labels;
-    let mut line = json!({
+    json!({
         "Id": record.id,
         "Names": [format!("/{}", record.name)],
         "Image": record.settings.image,
@@ -77,15 +95,16 @@ async fn summary(call: &Call, record: &Record) -> Result<Value, Failure> {
         "HostConfig": { "NetworkMode": view::network_name(record) },
         "NetworkSettings": { "Networks": view::networks(daemon, record) },
         "Mounts": view::mounts(daemon, record),
-    });
-    if call.query.flag("size") {
-        let sizes = daemon.containers.sizes(&record.id).await?;
-        // As in Docker, what is nothing is left out.
-        if sizes.writable > 0 {
-            line["SizeRw"] = json!(sizes.writable);
-        }
-        line["SizeRootFs"] = json!(sizes.root);
+    })
+}
+
+async fn with_sizes(daemon: &Daemon, record: &Record, mut line: Value) -> Result<Value, Failure> {
+    let sizes = daemon.containers.sizes(&record.id).await?;
+    // As in Docker, what is nothing is left out.
+    if sizes.writable > 0 {
+        line["SizeRw"] = json!(sizes.writable);
     }
+    line["SizeRootFs"] = json!(sizes.root);
     Ok(line)
 }
 
@@ -160,10 +179,7 @@ impl<'a> Choice<'a> {
         let filters = self.filters;
         let state = &record.state;
         let labels = &record.settings.execution.labels;
-        let has_label = |label: &lapstrake_engine::Label| match &label.value {
-            None => labels.contains_key(&label.key),
-            Some(value) => labels.get(&label.key) == Some(value),
-        };
+        let has_label = |label: &lapstrake_engine::Label| label.is_one_of(labels);
         let health = match &state.health {
             None => "none",
             Some(health) => match health.status {

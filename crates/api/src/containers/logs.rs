@@ -99,9 +99,8 @@ impl Over {
         mut seen: tokio::sync::watch::Receiver<Seen>,
         stopping: impl Future<Output = ()>,
     ) {
-        let silent = |seen: &Seen| {
-            seen.removed || !(seen.phase.is_active() || seen.phase == Phase::Created)
-        };
+        let silent =
+            |seen: &Seen| seen.removed || !(seen.phase.is_active() || seen.phase == Phase::Created);
         tokio::select! {
             _ended = seen.wait_for(silent) => self.stopper.ended(),
             () = self.sink.gone() => self.stopper.stop(),

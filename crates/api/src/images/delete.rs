@@ -22,7 +22,11 @@ pub(super) async fn delete(call: Call, wanted: String) -> Answered {
     let engine = call.daemon.engine.clone();
     let removing = move || engine.remove_images(&[named], if_used, SystemTime::now());
     let removed = blocking(removing).await?;
-    let removed = removed.map_err(|error| error::of_removal(error, &wanted))?;
+    let runs = |container: &str| {
+        let record = call.daemon.containers.record(container);
+        record.is_ok_and(|record| record.state.phase.has_process())
+    };
+    let removed = removed.map_err(|error| error::of_removal(error, &wanted, runs))?;
     answer::ok(&told(&removed))
 }
 

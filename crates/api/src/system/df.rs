@@ -9,10 +9,12 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::answer::{self, Answered};
 use crate::call::Call;
+use crate::containers;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::images::{Summary, summaries};
 use crate::version::NEWEST;
+use crate::volumes::{self, Volume};
 
 /// One reckoning, and who waits for it.
 type Reckoning = Arc<OnceCell<Arc<Usage>>>;
@@ -26,6 +28,8 @@ pub(crate) struct Reckonings(Mutex<Option<Reckoning>>);
 struct Usage {
     images: Vec<Summary>,
     layers: u64,
+    containers: Vec<Value>,
+    volumes: Vec<Volume>,
 }
 
 impl Reckonings {
@@ -46,10 +50,19 @@ impl Reckonings {
 }
 
 async fn reckon(daemon: Arc<Daemon>) -> Result<Arc<Usage>, Failure> {
+    let containers = containers::summaries(&daemon).await;
     let reckon = move || {
+        let mut images = summaries(&daemon.engine, NEWEST)?;
+        let records = daemon.containers.records();
+        for image in &mut images {
+            let users = records.iter().filter(|record| record.image == image.id);
+            image.containers = i64::try_from(users.count()).unwrap_or(i64::MAX);
+        }
         Ok::<_, Failure>(Usage {
-            images: summaries(&daemon.engine, NEWEST)?,
+            images,
             layers: daemon.engine.layer_bytes()?,
+            containers,
+            volumes: volumes::with_usage(&daemon)?,
         })
     };
     Ok(Arc::new(blocking(reckon).await??))
@@ -57,42 +70,24 @@ async fn reckon(daemon: Arc<Daemon>) -> Result<Arc<Usage>, Failure> {
 
 /// `GET /system/df`.
 pub(super) async fn df(call: Call) -> Answered {
-    let kinds: BTreeSet<_> = call.query.all("type").collect();
+    let kinds: BTreeSet<_> = call.query.all("type").map(str::to_owned).collect();
     let known = ["container", "image", "volume", "build-cache"];
-    if let Some(other) = kinds.iter().find(|kind| !known.contains(kind)) {
+    if let Some(other) = kinds.iter().find(|kind| !known.contains(&&***kind)) {
         return Err(Failure::invalid(format!("unknown object type: {other}")));
     }
     let gated = call.version.from(1, 42);
-    let wants = |kind| !gated || kinds.is_empty() || kinds.contains(kind);
-    let mut document = json!({
-        "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null, "BuildCache": null,
-    });
-    let (images, containers) = (wants("image"), wants("container"));
-    let (volumes, cache) = (wants("volume"), wants("build-cache"));
+    let wants = |kind: &str| !gated || kinds.is_empty() || kinds.contains(kind);
     let usage = call.daemon.reckonings.usage(&call.daemon).await?;
-    if images {
-        document["LayersSize"] = json!(usage.layers);
-        document["Images"] = listed(&usage.images);
-    }
-    for (is_wanted, part) in [
-        (containers, "Containers"),
-        (volumes, "Volumes"),
-        (cache, "BuildCache"),
-    ] {
-        if is_wanted {
-            document[part] = json!([]);
-        }
-    }
+    let part = |kind, value: Value| if wants(kind) { value } else { Value::Null };
+    let mut document = json!({
+        "LayersSize": if wants("image") { usage.layers } else { 0 },
+        "Images": part("image", json!(usage.images)),
+        "Containers": part("container", json!(usage.containers)),
+        "Volumes": part("volume", json!(usage.volumes)),
+        "BuildCache": part("build-cache", json!([])),
+    });
     if !call.version.from(1, 44) {
         document["BuilderSize"] = json!(0);
     }
     answer::ok(&document)
-}
-
-fn listed(images: &[Summary]) -> Value {
-    let images = images.iter().map(|image| Summary {
-        containers: 0,
-        ..image.clone()
-    });
-    json!(images.collect::<Vec<_>>())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lapstrake_bridge::blocking;
+use lapstrake_engine::containers::{Containers, Phase};
 use lapstrake_engine::{StorageInfo, rfc3339};
 use serde_json::{Value, json};
 
@@ -130,11 +131,11 @@ fn gate(info: &mut Value, call: &Call) {
 /// Fields in groups, since one list of all would be too long for the macro, and for a reader.
 fn document(daemon: &Daemon, fixed: &Fixed, images: usize) -> Value {
     let groups = [
-        counts(images),
+        counts(daemon, images),
         abilities(&fixed.machine),
         system(&fixed.machine),
         engine(daemon, fixed),
-        runtimes(&fixed.runtime),
+        runtimes(&daemon.containers, &fixed.runtime),
         absent(),
     ];
     let fields = groups.into_iter().filter_map(|group| match group {
@@ -144,12 +145,17 @@ fn document(daemon: &Daemon, fixed: &Fixed, images: usize) -> Value {
     Value::Object(fields.flatten().collect())
 }
 
-fn counts(images: usize) -> Value {
+fn counts(daemon: &Daemon, images: usize) -> Value {
+    let records = daemon.containers.records();
+    let count = |is: fn(Phase) -> bool| {
+        let phases = records.iter().map(|record| record.state.phase);
+        phases.filter(|phase| is(*phase)).count()
+    };
     json!({
-        "Containers": 0,
-        "ContainersRunning": 0,
-        "ContainersPaused": 0,
-        "ContainersStopped": 0,
+        "Containers": records.len(),
+        "ContainersRunning": count(|phase| matches!(phase, Phase::Running | Phase::Restarting)),
+        "ContainersPaused": count(|phase| phase == Phase::Paused),
+        "ContainersStopped": count(|phase| !phase.is_active()),
         "Images": images,
     })
 }
@@ -214,10 +220,12 @@ fn engine(daemon: &Daemon, fixed: &Fixed) -> Value {
     })
 }
 
-fn runtimes(runtime: &Runtime) -> Value {
+fn runtimes(containers: &Containers, runtime: &Runtime) -> Value {
+    let all = containers.runtimes();
+    let all = all.map(|(name, path)| (name.to_owned(), json!({ "path": path })));
     json!({
-        "Runtimes": { &runtime.name: { "path": runtime.path } },
-        "DefaultRuntime": runtime.name,
+        "Runtimes": all.collect::<serde_json::Map<_, _>>(),
+        "DefaultRuntime": containers.default_runtime(),
         "InitBinary": "docker-init",
         "ContainerdCommit": { "ID": "" },
         "RuncCommit": { "ID": runtime.commit },

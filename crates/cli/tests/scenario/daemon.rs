@@ -35,7 +35,7 @@ impl Daemon {
         Some(daemon)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -92,6 +92,44 @@ impl Daemon {
         (head.to_owned(), body.to_owned())
     }
 
+    /// Makes the image `busybox` of this machine's; whether there is one, else says so on standard error.
+    pub(crate) fn busybox(&self, test: &str) -> bool {
+        let program = Path::new("/bin/busybox");
+        if !program.exists() {
+            eprintln!("SKIPPED {test}: needs /bin/busybox (busybox-static)");
+            return false;
+        }
+        let root = self.path("busybox");
+        for dir in ["bin", "dev", "etc", "proc", "root", "sys", "tmp"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        fs::copy(program, root.join("bin/busybox")).unwrap();
+        for applet in [
+            "cat", "dd", "echo", "id", "ln", "ls", "mkdir", "rm", "sh", "sleep", "true",
+        ] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let users = b"root:x:0:0:root:/root:/bin/sh\n";
+        let mut file = File::create(root.join("etc/passwd")).unwrap();
+        file.write_all(users).unwrap();
+        std::os::unix::fs::symlink("busybox", root.join("bin/chown")).unwrap();
+        let tar = self.path("busybox.tar");
+        let made = Command::new("tar")
+            .args([
+                "-C",
+                text(&root),
+                "--owner=0",
+                "--group=0",
+                "-cf",
+                text(&tar),
+                ".",
+            ])
+            .status();
+        assert!(made.unwrap().success());
+        self.done(&["import", "-c", "CMD [\"sh\"]", text(&tar), "busybox"]);
+        true
+    }
+
     /// Makes an image of a directory with some files.
     pub(crate) fn import(&self, name: &str, words: &str) {
         let root = self.path("import");
@@ -144,7 +182,7 @@ fn stop(child: &mut Child) {
     drop(child.wait());
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

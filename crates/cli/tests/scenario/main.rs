@@ -5,6 +5,7 @@
 mod access;
 mod daemon;
 mod docker;
+mod files;
 mod image;
 mod load;
 mod push;

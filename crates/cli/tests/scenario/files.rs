@@ -1,0 +1,251 @@
+//! Containers' files, volumes and what takes room, by the docker command.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::daemon::{Daemon, text};
+
+/// A daemon with the image `busybox`, and a container `box` of it that runs.
+fn running(test: &str, more: &[&str]) -> Option<Daemon> {
+    let daemon = Daemon::start(test)?;
+    if !daemon.busybox(test) {
+        return None;
+    }
+    let run = ["run", "-d", "--network", "none", "--name", "box"];
+    let sleeps = ["busybox", "sleep", "600"];
+    daemon.done(&[&run[..], more, &sleeps].concat());
+    Some(daemon)
+}
+
+#[test]
+fn privileged_scenario_docker_copies_files_in_and_out() {
+    let Some(daemon) = running("copies", &["-v", "data:/data"]) else {
+        return;
+    };
+    let out = daemon.path("out");
+    fs::create_dir(&out).unwrap();
+    let copied = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    daemon.done(&[
+        "exec",
+        "box",
+        "sh",
+        "-c",
+        "echo one > /root/a; echo two > /data/b; chown 5:6 /root/a",
+    ]);
+    daemon.done(&["cp", "box:/root/a", text(&out)]);
+    daemon.done(&["cp", "box:/data/b", text(&out)]);
+    daemon.done(&["cp", "box:/etc/hostname", text(&out)]);
+    assert_eq!((&*copied("a"), &*copied("b")), ("one\n", "two\n"));
+    let id = daemon.done(&["inspect", "-f", "{{.Id}}", "box"]);
+    assert_eq!(copied("hostname").trim(), &id[..12]);
+
+    // In, whole directories and through volumes, with whose they are.
+    let tree = daemon.path("tree");
+    fs::create_dir_all(tree.join("deep/er")).unwrap();
+    let mut file = File::create(tree.join("deep/er/file")).unwrap();
+    file.write_all(b"three\n").unwrap();
+    symlink("er/file", tree.join("deep/link")).unwrap();
+    daemon.done(&["cp", text(&tree), "box:/root"]);
+    daemon.done(&["cp", &format!("{}/.", text(&tree)), "box:/data"]);
+    let seen = daemon.done(&[
+        "exec",
+        "box",
+        "cat",
+        "/root/tree/deep/link",
+        "/data/deep/er/file",
+    ]);
+    assert_eq!(seen, "three\nthree\n");
+
+    // A link in the container leads nowhere but in the container.
+    daemon.done(&["exec", "box", "ln", "-s", "/etc", "/root/away"]);
+    let words = daemon.path("words");
+    File::create(&words).unwrap().write_all(b"words\n").unwrap();
+    daemon.done(&["cp", text(&words), "box:/root/away/words"]);
+    assert_eq!(
+        daemon.done(&["exec", "box", "cat", "/etc/words"]),
+        "words\n"
+    );
+    assert!(!std::path::Path::new("/etc/words").exists());
+    let missing = daemon.refused(&["cp", "box:/none", text(&out)]);
+    assert!(
+        missing.contains("Could not find the file /none in container box"),
+        "{missing}"
+    );
+
+    // One that stands still, too.
+    daemon.done(&["stop", "-t", "1", "box"]);
+    daemon.done(&["cp", text(&words), "box:/data/still"]);
+    daemon.done(&["cp", "box:/data/still", text(&out)]);
+    assert_eq!(copied("still"), "words\n");
+    let tar = daemon.path("a.tar");
+    let sent = daemon.docker(&["cp", "box:/root/a", "-"]).stdout;
+    File::create(&tar).unwrap().write_all(&sent).unwrap();
+    let listed = Command::new("tar")
+        .args(["--numeric-owner", "-tvf", text(&tar)])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed.contains(" 5/6 ") && listed.ends_with(" a\n"),
+        "{listed}"
+    );
+    daemon.done(&["start", "box"]);
+    assert_eq!(
+        daemon.done(&["exec", "box", "cat", "/data/still"]),
+        "words\n"
+    );
+    daemon.done(&["rm", "-f", "box"]);
+}
+
+#[test]
+fn privileged_scenario_docker_volumes_come_and_go() {
+    let volumes = ["-v", "named:/data", "-v", "/nameless"];
+    let Some(daemon) = running("volumes", &volumes) else {
+        return;
+    };
+    let names = |arguments: &[&str]| {
+        let listed = daemon.done(&[&["volume", "ls", "-q"], arguments].concat());
+        let mut names: Vec<_> = listed.lines().map(str::to_owned).collect();
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        names
+    };
+    assert_eq!(
+        daemon.done(&["volume", "create", "--label", "a=b", "mine"]),
+        "mine\n"
+    );
+    assert_eq!(daemon.done(&["volume", "create", "mine"]), "mine\n");
+    let all = names(&[]);
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(names(&["--filter", "dangling=true"]), ["mine"]);
+    assert_eq!(names(&["--filter", "label=a=b"]), ["mine"]);
+    let shown = daemon.done(&["volume", "inspect", "-f", "{{.Driver}} {{.Labels}}", "mine"]);
+    assert_eq!(shown, "local map[a:b]\n");
+    let used = daemon.refused(&["volume", "rm", "named"]);
+    assert!(
+        used.contains("remove named: volume is in use - ["),
+        "{used}"
+    );
+    let missing = daemon.refused(&["volume", "rm", "none"]);
+    assert!(missing.contains("get none: no such volume"), "{missing}");
+    let mounts = daemon.done(&[
+        "inspect",
+        "-f",
+        "{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}}\n{{end}}",
+        "box",
+    ]);
+    assert!(mounts.contains("volume named /data true\n"), "{mounts}");
+    daemon.done(&[
+        "exec",
+        "box",
+        "dd",
+        "if=/dev/zero",
+        "of=/data/big",
+        "bs=1M",
+        "count=8",
+    ]);
+    let from = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--volumes-from",
+        "box",
+        "busybox",
+    ];
+    let seen = daemon.done(&[&from[..], &["ls", "/data"]].concat());
+    assert_eq!(seen, "big\n");
+
+    let usage = daemon.done(&[
+        "system",
+        "df",
+        "--format",
+        "{{.Type}} {{.TotalCount}} {{.Active}}",
+    ]);
+    assert_eq!(
+        usage,
+        "Images 1 1\nContainers 1 1\nLocal Volumes 3 2\nBuild Cache 0 0\n"
+    );
+    let verbose = daemon.done(&[
+        "system",
+        "df",
+        "-v",
+        "--format",
+        "{{range .Volumes}}{{.Name}} {{.Links}} {{.Size}}\n{{end}}",
+    ]);
+    assert!(
+        verbose.lines().any(|line| line.starts_with("named 1 8.")),
+        "{verbose}"
+    );
+    let info = daemon.done(&[
+        "info",
+        "-f",
+        "{{.Containers}} {{.ContainersRunning}} {{.Images}}",
+    ]);
+    assert_eq!(info, "1 1 1\n");
+
+    // The nameless one goes with its container, the named ones when they are meant.
+    let refused = daemon.refused(&["rmi", "busybox"]);
+    assert!(refused.contains("(must force) - container "), "{refused}");
+    daemon.done(&["rm", "-f", "-v", "box"]);
+    assert_eq!(names(&[]), ["mine", "named"]);
+    let pruned = daemon.done(&["volume", "prune", "-f"]);
+    assert_eq!(pruned, "Total reclaimed space: 0B\n");
+    let pruned = daemon.done(&["volume", "prune", "-a", "-f", "--filter", "label!=a"]);
+    assert!(
+        pruned.starts_with("Deleted Volumes:\nnamed\n\nTotal reclaimed space: 8."),
+        "{pruned}"
+    );
+    daemon.done(&["volume", "rm", "mine"]);
+    assert_eq!(names(&[]), [""; 0]);
+    daemon.done(&["system", "prune", "-a", "-f", "--volumes"]);
+    assert_eq!(daemon.done(&["images", "-aq"]), "");
+}
+
+#[test]
+fn privileged_scenario_docker_sees_what_a_container_uses() {
+    let Some(daemon) = running("uses", &["--memory", "64m", "--label", "protected"]) else {
+        return;
+    };
+    let top = daemon.done(&["top", "box"]);
+    assert!(top.starts_with("UID") && top.contains("sleep 600"), "{top}");
+    let top = daemon.done(&["top", "box", "-o", "pid,comm"]);
+    assert!(top.contains("COMMAND") && top.contains("sleep"), "{top}");
+    let stats = [
+        "stats",
+        "--no-stream",
+        "--format",
+        "{{.Name}} {{.MemUsage}} {{.PIDs}}",
+    ];
+    let used = daemon.done(&[&stats[..], &["box"]].concat());
+    assert!(
+        used.starts_with("box ") && used.contains(" / 64MiB 1"),
+        "{used}"
+    );
+    daemon.done(&["stop", "-t", "1", "box"]);
+    let used = daemon.done(&[&stats[..], &["box"]].concat());
+    assert!(used.starts_with("box 0B / 0B"), "{used}");
+    let refused = daemon.refused(&["top", "box"]);
+    assert!(refused.contains("is not running"), "{refused}");
+
+    // What is protected stays.
+    daemon.done(&["create", "--name", "other", "busybox"]);
+    let prune = [
+        "system",
+        "prune",
+        "-a",
+        "-f",
+        "--filter",
+        "label!=protected",
+    ];
+    let pruned = daemon.done(&prune);
+    assert!(pruned.contains("Deleted Containers:\n"), "{pruned}");
+    let left = daemon.done(&["ps", "-a", "--format", "{{.Names}}"]);
+    assert_eq!(left, "box\n");
+    assert_eq!(
+        daemon.done(&["images", "--format", "{{.Repository}}"]),
+        "busybox\n"
+    );
+    daemon.done(&["rm", "box"]);
+}
