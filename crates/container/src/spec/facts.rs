@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 use super::error::io_error;
 use super::{Error, Result, capability};
 use crate::settings::{Namespace, Resources};
@@ -141,6 +143,23 @@ impl Facts {
             hardware_paths: hardware_paths()?,
             init: init(),
         })
+    }
+
+    /// What holds with a runtime that says this of itself (`runtime features`), or nothing.
+    ///
+    /// A mount option that a runtime does not know it hands to the kernel, which takes it for nothing: then
+    /// the mount would be writable.
+    #[must_use]
+    pub fn with_runtime(&self, features: Option<&str>) -> Self {
+        let features = features.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let options = features
+            .as_ref()
+            .and_then(|features| features["mountOptions"].as_array());
+        let knows = options.is_some_and(|options| options.iter().any(|option| option == "rro"));
+        Self {
+            recursive_read_only: self.recursive_read_only && knows,
+            ..self.clone()
+        }
     }
 
     /// The control group of a container.
@@ -313,6 +332,20 @@ mod tests {
     fn capabilities_are_those_that_are_held_and_bounded() {
         let status = "Name:\tx\nCapEff:\t0000000000000007\nCapBnd:\t000001fffefffffb\n";
         assert_eq!(capabilities(status), ["CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
+    }
+
+    #[test]
+    fn mounts_are_read_only_with_what_is_below_if_the_runtime_knows_how() {
+        let with = |features| Facts::example().with_runtime(features).recursive_read_only;
+        assert!(with(Some(r#"{"mountOptions":["ro","rro"]}"#)));
+        for without in [
+            None,
+            Some(""),
+            Some("{}"),
+            Some(r#"{"mountOptions":["ro"]}"#),
+        ] {
+            assert!(!with(without), "{without:?}");
+        }
     }
 
     #[test]

@@ -15,12 +15,13 @@ const NANO: i64 = 1_000_000_000;
 
 /// All of a container's resources, with the devices that it may use.
 pub(super) fn all(settings: &Settings, devices: &HostDevices, facts: &Facts) -> Result<Value> {
-    let mut all = limits(&settings.host.resources, devices, facts)?;
+    let resources = settled(&settings.host.resources);
+    let mut all = limits(&resources, devices, facts)?;
     put(&mut all, "devices", json!(devices.rules(&settings.host)?));
     Ok(Value::Object(all))
 }
 
-/// What `runtime update --resources` reads.
+/// What `runtime update --resources` reads: what is set in `resources`, and nothing of the rest.
 ///
 /// # Errors
 /// If a block device is not among `devices`.
@@ -54,14 +55,13 @@ fn limits(
 fn memory(resources: &Resources, facts: &Facts) -> Map<String, Value> {
     let mut memory = Map::new();
     let set = |value: Option<i64>| value.filter(|value| *value != 0);
-    let limit = set(resources.memory);
-    if let Some(limit) = limit {
+    if let Some(limit) = set(resources.memory) {
         put(&mut memory, "limit", json!(limit));
     }
     if let Some(reservation) = set(resources.memory_reservation) {
         put(&mut memory, "reservation", json!(reservation));
     }
-    if let Some(swap) = set(resources.memory_swap).or_else(|| twice(limit?))
+    if let Some(swap) = set(resources.memory_swap)
         && facts.swap_limit
     {
         put(&mut memory, "swap", json!(swap));
@@ -77,9 +77,14 @@ fn memory(resources: &Resources, facts: &Facts) -> Map<String, Value> {
     memory
 }
 
-/// As in Docker: who limits memory only gets as much swap again.
-fn twice(limit: i64) -> Option<i64> {
-    (limit > 0).then(|| limit.saturating_mul(2))
+/// Limits as they are in force: as in Docker, who limits memory only gets as much swap again.
+pub fn settled(resources: &Resources) -> Resources {
+    let mut settled = resources.clone();
+    let memory = resources.memory.filter(|memory| *memory > 0);
+    if let (Some(memory), None | Some(0)) = (memory, resources.memory_swap) {
+        settled.memory_swap = Some(memory.saturating_mul(2));
+    }
+    settled
 }
 
 fn cpu(resources: &Resources) -> Map<String, Value> {
@@ -178,8 +183,8 @@ fn rates(
 /// # Errors
 /// If what is new contradicts what was, so that both would have to be given.
 pub fn merge(old: &Resources, new: &Resources) -> Result<Resources> {
-    conflicts(old, new)?;
-    let mut merged = old.clone();
+    let mut merged = settled(old);
+    conflicts(&merged, new)?;
     let signed = |old: &mut Option<i64>, new: Option<i64>| {
         if let Some(new) = new.filter(|new| *new != 0) {
             *old = Some(new);
@@ -234,7 +239,6 @@ fn conflicts(old: &Resources, new: &Resources) -> Result<()> {
     if let Some((_, new, old)) = pairs.into_iter().find(|(conflict, ..)| *conflict) {
         return Err(LimitError::Update { new, old }.into());
     }
-    // What was given with the memory limit alone follows from it, so it does not stand against a new one.
     let swap = old.memory_swap.filter(|swap| *swap > 0);
     if let (Some(memory), Some(swap)) = (new.memory, swap)
         && !set(new.memory_swap)
@@ -312,7 +316,7 @@ mod tests {
             ..Resources::default()
         };
         assert_eq!(
-            check(&memory, &facts),
+            check(&settled(&memory), &facts),
             json!({ "memory": { "limit": 64 * MB, "swap": 128 * MB }, "cpu": { "quota": -1 }, "pids": { "limit": -1 } })
         );
     }
@@ -333,10 +337,20 @@ mod tests {
         };
         let wanted = Resources {
             memory: Some(65 * MB),
+            memory_swap: Some(128 * MB),
             pids: Some(-1),
             ..old.clone()
         };
         assert_eq!(merge(&old, &new).unwrap(), wanted);
+        let too_much = Resources {
+            memory: Some(129 * MB),
+            ..Resources::default()
+        };
+        let said = merge(&old, &too_much).unwrap_err().to_string();
+        assert!(
+            said.contains("update the memoryswap at the same time"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -75,8 +75,8 @@ fn privileged_namespaces_are_its_own_or_the_hosts() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let uts = std::fs::read_link("/proc/self/ns/uts").unwrap();
     check(
-        "readlink /proc/self/ns/uts; hostname; ls /proc | grep -c '^[0-9]*$'",
+        "readlink /proc/self/ns/uts; hostname; echo $$",
         |settings| settings.host.uts = Namespace::Host,
-        &format!("{}\n{}\n3", uts.display(), host.trim()),
+        &format!("{}\n{}\n1", uts.display(), host.trim()),
     );
 }

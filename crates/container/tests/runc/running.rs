@@ -1,5 +1,7 @@
 //! Containers that run: further processes in them, changed limits, and what they use.
 
+use std::time::{Duration, Instant};
+
 use lapstrake_container::settings::{Namespace, Resources};
 use lapstrake_container::spec::{CgroupVersion, HostDevices, exec, resources, user};
 use lapstrake_container::usage::{cgroup::Groups, network, top};
@@ -80,13 +82,17 @@ fn privileged_what_it_uses_is_counted() {
         );
     }
     assert_eq!(network::interfaces(running.pid()).unwrap(), []);
-    let table = top::list("-o pid,args", &pids).unwrap();
-    let mut programs: Vec<_> = table.lines.iter().map(|line| line[1].as_str()).collect();
-    programs.sort_unstable();
-    assert_eq!(
-        programs,
-        ["sh -c sleep 60 & sleep 61 & wait", "sleep 60", "sleep 61"]
-    );
+    // A process that was forked is not yet what it will be.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let table = top::list("-o pid,args", &pids).unwrap();
+        let mut programs: Vec<_> = table.lines.iter().map(|line| line[1].as_str()).collect();
+        programs.sort_unstable();
+        if programs == ["sh -c sleep 60 & sleep 61 & wait", "sleep 60", "sleep 61"] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{programs:?}");
+    }
     assert!(!groups.are_frozen().unwrap());
     running.order(&["pause"]);
     assert!(groups.are_frozen().unwrap());

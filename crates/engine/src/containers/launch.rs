@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 
 use lapstrake_container::settings::{HostSettings, Namespace, NetworkMode};
-use lapstrake_container::spec::{self, Facts, Files, HostDevices, Identity, Join, files};
+use lapstrake_container::spec::{self, Facts, Files, HostDevices, Identity, Join, ReadOnly, files};
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::orders::{Orders, Size, Stdin, Terminal, Work};
 
@@ -85,6 +85,15 @@ impl Containers {
         let mountinfo = Path::new("/proc/self/mountinfo");
         let on_host = std::fs::read_to_string(mountinfo).map_err(io_error("read", mountinfo))?;
         spec::check_propagation(&mounts, &on_host)?;
+        let with_runtime;
+        let facts = match mounts.iter().any(|mount| mount.read_only != ReadOnly::No) {
+            true => {
+                let runtime = self.runtime(record.settings.host.runtime.as_deref())?;
+                with_runtime = facts.with_runtime(runtime.features().as_deref());
+                &with_runtime
+            }
+            false => facts,
+        };
         let hostname = self.hostname(record, facts);
         let kept = self.write_files(record, places, &hostname)?;
         let security = &settings.host.security;

@@ -31,6 +31,12 @@ impl Containers {
 }
 
 impl Runtime {
+    /// What it says it can do; nothing if it can't say.
+    pub(crate) fn features(&self) -> Option<String> {
+        let said = self.order(&["features"]).ok()?;
+        String::from_utf8(said).ok()
+    }
+
     /// Lets it do something; what it says when it does. Its own words are the error.
     pub(crate) fn order(&self, arguments: &[&str]) -> Result<Vec<u8>> {
         let mut command = Command::new(&self.program);
