@@ -1,10 +1,12 @@
 //! Commands in containers: `/containers/{id}/exec` and `/exec/{id}`.
 
 use hyper::{Method, StatusCode};
-use lapstrake_engine::containers::{Attach, ExecSettings};
+use lapstrake_engine::containers::{Attach, Error, ExecSettings};
 use lapstrake_engine::settings::Streams;
+use lapstrake_engine::streams::{Stream, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use super::body::{self, given};
 use super::detach::DetachKeys;
@@ -12,7 +14,7 @@ use super::pump::{Terms, pump};
 use crate::answer::{self, Answered};
 use crate::call::Call;
 use crate::error::Failure;
-use crate::stream::{hijack, stream_type};
+use crate::stream::{Duplex, hijack, stream_type};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -99,9 +101,13 @@ async fn start(mut call: Call, id: &str) -> Answered {
         stderr,
     };
     let keys = DetachKeys::parse(given(&state.settings.detach_keys).as_deref())?;
-    let stream = containers
-        .exec_start(id, Some(streams), size(&body.console_size))
-        .await?;
+    let started = containers.exec_start(id, Some(streams), size(&body.console_size));
+    let started = match started.await {
+        // It is told to those who wait for its output: that is where clients look for it.
+        Err(why @ Error::Start(_)) => Err(why),
+        Err(error) => return Err(error.into()),
+        Ok(stream) => Ok(stream),
+    };
     let terms = Terms {
         tty: state.settings.tty,
         stdin,
@@ -109,10 +115,28 @@ async fn start(mut call: Call, id: &str) -> Answered {
     };
     let content_type = stream_type(call.version, !terms.tty);
     Ok(hijack(&mut call, content_type, move |client| async move {
-        if let Some(stream) = stream {
-            pump(client, stream, terms).await;
+        match started {
+            Ok(Some(stream)) => pump(client, stream, terms).await,
+            Ok(None) => {}
+            Err(why) => tell(client, &why, terms.tty).await,
         }
     }))
+}
+
+/// Tells a client that took the connection over that its command was not started, where its output would be.
+async fn tell(client: Duplex, why: &Error, tty: bool) {
+    let words = format!("{why}\r\n");
+    let length = u32::try_from(words.len()).unwrap_or(u32::MAX);
+    let mut output = client.output;
+    let told = async {
+        if !tty {
+            output.write_all(&header(Stream::Stdout, length)).await?;
+        }
+        output.write_all(words.as_bytes()).await?;
+        output.shutdown().await
+    };
+    // A client that went hears nothing.
+    drop(told.await);
 }
 
 fn inspect(call: &Call, id: &str) -> Answered {

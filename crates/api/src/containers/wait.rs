@@ -25,8 +25,7 @@ pub(super) fn wait(call: &Call, name: &str) -> Answered {
     tokio::spawn(async move {
         let told = tokio::select! {
             ended = wait.ended() => match ended {
-                Ok(seen) if seen.error.is_empty() => json!({ "StatusCode": seen.code }),
-                Ok(seen) => json!({ "StatusCode": seen.code, "Error": { "Message": seen.error } }),
+                Ok(seen) => json!({ "StatusCode": seen.code }),
                 Err(error) => json!({ "StatusCode": -1, "Error": { "Message": error.to_string() } }),
             },
             () = sink.gone() => return,

@@ -302,7 +302,7 @@ impl Containers {
             };
             let client = self.monitor(&dir, &orders)?;
             let stream = streams.map(|streams| client.attach(streams)).transpose()?;
-            let pid = client.start().map_err(start_error)?;
+            let pid = client.start().map_err(exec_error)?;
             super::container::held(&exec.outcome).pid = Some(pid);
             Ok((client.wait()?.into_stream(), stream))
         };
@@ -410,6 +410,16 @@ fn start_error(error: lapstrake_monitor::Error) -> Error {
             // One call of the runtime does here what Docker has two for; clients look at the words.
             message.replacen("runc run failed", "runc create failed", 1)
         )),
+        other => other.into(),
+    }
+}
+
+/// The same for a command in a container.
+fn exec_error(error: lapstrake_monitor::Error) -> Error {
+    match error {
+        lapstrake_monitor::Error::Runtime { message } => {
+            Error::Start(format!("OCI runtime exec failed: {message}: unknown"))
+        }
         other => other.into(),
     }
 }
