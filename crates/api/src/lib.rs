@@ -11,10 +11,6 @@
 //!
 //! Left out: how anything is stored, which the engine knows.
 #![forbid(unsafe_code)]
-#![allow(
-    dead_code,
-    reason = "what the routes of images and containers need; it goes when they are here"
-)]
 
 mod answer;
 mod call;
