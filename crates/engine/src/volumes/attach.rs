@@ -3,7 +3,8 @@
 //! A user is a key of the caller's: a container's id, or that and what a copy out of a stopped container needs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use lapstrake_snapshot::room;
 use lapstrake_store::Commit;
@@ -16,6 +17,9 @@ use super::options::{Foreign, Options};
 use super::record::Record;
 use super::table::{Use, Volume};
 use super::{Inner, Volumes, create, network, part};
+
+/// How long an unmount may take before it is looked at what it does.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 impl Volumes {
     /// Makes the place of a volume ready for a user, who may have it already, and says where it is. That takes
@@ -177,14 +181,11 @@ impl Inner {
         Ok(seat)
     }
 
-    /// Unmounts a file system that nobody uses.
+    /// Unmounts a file system that nobody uses, if it is mounted.
     pub(super) fn unmount(&self, name: &str) -> Result<()> {
         let seat = self.seat(name);
-        // Out of sight at once: a server that does not answer would keep us waiting.
-        match mount::unmount(&seat, Unmount::Lazy) {
-            Ok(()) => {}
-            Err(error) if matches!(error.errno(), Errno::INVAL | Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+        if is_mounted(&seat)? {
+            unmount_without_waiting(&seat)?;
         }
         match std::fs::remove_dir(&seat) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -214,6 +215,29 @@ impl Inner {
 pub(super) fn is_mounted(path: &Path) -> Result<bool> {
     let table = mount::table().map_err(io_error("read", Path::new("/proc/self/mountinfo")))?;
     Ok(table.iter().any(|mounted| &*mounted.target == path))
+}
+
+/// Takes a mount out of sight. The kernel does so at once, but then says goodbye to the server before it
+/// returns, and to one that is gone that takes its time: a thread of its own waits for that.
+fn unmount_without_waiting(seat: &Path) -> Result<()> {
+    let (tell, told) = mpsc::channel();
+    let target = seat.to_owned();
+    let thread = std::thread::Builder::new().name("volume-unmount".to_owned());
+    let spawned = thread.spawn(move || {
+        // Nobody may wait for it any more.
+        tell.send(mount::unmount(&target, Unmount::Lazy)).ok();
+    });
+    spawned.map_err(io_error("start a thread to unmount", seat))?;
+    loop {
+        match told.recv_timeout(FAREWELL) {
+            Ok(Ok(())) => return Ok(()),
+            // Somebody else unmounted it.
+            Ok(Err(error)) if matches!(error.errno(), Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) if !is_mounted(seat)? => return Ok(()),
+            Err(_) => {}
+        }
+    }
 }
 
 /// Why a mount failed, without the password that its options may hold.

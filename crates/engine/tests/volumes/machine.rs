@@ -43,7 +43,7 @@ fn vm_a_volume_on_a_server_that_goes_holds_up_no_other() {
     let script = "modprobe nfsd nfs && ip link set lo up && mkdir -p /srv/x/sub \
          /var/lib/nfs/v4recovery /var/lib/nfs/rpc_pipefs && touch /etc/exports && \
          mount -t tmpfs none /srv/x && mkdir /srv/x/sub && mount -t nfsd nfsd /proc/fs/nfsd && \
-         echo 1 > /proc/fs/nfsd/nfsv4gracetime && \
+         echo 10 > /proc/fs/nfsd/nfsv4leasetime && echo 10 > /proc/fs/nfsd/nfsv4gracetime && \
          exportfs -o rw,no_root_squash,no_subtree_check,insecure,fsid=0 '*:/srv/x' && \
          rpc.nfsd -N 3 4 && rpc.mountd -N 3 && \
          IN_THE_MACHINE=1 /tmp/volumes --exact machine::a_server_goes --nocapture";
