@@ -65,22 +65,8 @@ pub fn is_empty(dir: BorrowedFd<'_>) -> Result<bool> {
 /// # Errors
 /// If something can't be removed.
 pub fn clear(dir: BorrowedFd<'_>) -> Result<()> {
-    use std::os::fd::AsRawFd;
-    use std::os::unix::ffi::OsStrExt;
-    for name in list(dir).map_err(failed("list", b""))? {
-        let name = name.as_bytes();
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(Errno::ISDIR) => {
-                let beneath = format!("/proc/thread-self/fd/{}", dir.as_raw_fd());
-                let tree = Path::new(&beneath).join(std::ffi::OsStr::from_bytes(name));
-                let removed = std::fs::remove_dir_all(tree);
-                removed.map_err(|source| refused("remove", name, source))?;
-            }
-            Err(errno) => return Err(failed("remove", name)(errno)),
-        }
-    }
-    Ok(())
+    let dir = open_dir(dir, b".").map_err(failed("open", b""))?;
+    lapstrake_sys::descent::clear(dir).map_err(failed("empty", b""))
 }
 
 /// Copies what is in the directory `from`, and its own attributes, to the empty directory `to`.

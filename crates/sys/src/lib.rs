@@ -9,6 +9,7 @@
 
 pub mod btrfs;
 pub mod copy;
+pub mod descent;
 pub mod dir;
 pub mod ext4;
 pub mod file;

@@ -3,17 +3,19 @@
 //! Links that the container has are followed, as the container would, and never out of it. An entry takes
 //! the place of what has its name, but for directories, which are merged.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 
+use lapstrake_sys::descent;
 use lapstrake_tree::archive::{Archive, Entry, EntryKind};
 use lapstrake_tree::model::{Device, Metadata, Timestamp};
 use lapstrake_tree::write::DataRun;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::error::{Error, Result, refused};
 use super::view::View;
@@ -308,22 +310,18 @@ fn finish(
     files::give(file.as_fd(), metadata).map_err(refused("set the attributes of", &path))
 }
 
-/// Removes a name and all below it. The standard library follows no links here.
+/// Removes a name and all below it. No link is followed, and nothing that the container moves meanwhile leads
+/// elsewhere.
 fn remove(walker: &Walker<'_>, name: &[u8]) -> Result<()> {
     let path = walker.path_of(name);
-    match rustix::fs::unlinkat(walker.dir(), name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(rustix::io::Errno::ISDIR) => {
-            let beneath = format!("/proc/thread-self/fd/{}", walker.dir().as_raw_fd());
-            let tree = PathBuf::from(beneath).join(std::ffi::OsStr::from_bytes(name));
-            std::fs::remove_dir_all(tree).map_err(|source| Error::Io {
-                action: "remove",
-                path: shown(&path),
-                source,
-            })
-        }
-        Err(errno) => Err(refused("remove", &path)(errno)),
-    }
+    let removed = match CString::new(name) {
+        Ok(name) => descent::remove_all(walker.dir(), &name),
+        Err(_nul) => Err(Errno::INVAL),
+    };
+    removed.map_err(|errno| match errno {
+        Errno::XDEV => Error::Busy(shown(&path)),
+        errno => refused("remove", &path)(errno),
+    })
 }
 
 /// A name without `.`, `..` and slashes at its ends; nothing if it leads out of where it begins.

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use lapstrake_sys::{btrfs, quota};
+use lapstrake_sys::{btrfs, descent, quota};
 
 use super::backing::Filesystem;
 use super::error::io;
@@ -183,7 +183,9 @@ impl Shared {
             }
             Filesystem::Other => {}
         }
-        match std::fs::remove_dir_all(path) {
+        // However deep whoever filled it nested directories, and nothing of what is mounted in it.
+        descent::clear(room.into()).map_err(io("empty", path))?;
+        match std::fs::remove_dir(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", path)(error)),
             _ => Ok(()),
         }

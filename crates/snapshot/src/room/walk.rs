@@ -1,60 +1,70 @@
 //! Usage of a room that nothing counts: every file is looked at.
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
+
+use lapstrake_sys::descent::{Descent, Step};
+use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::io::Errno;
 
 use super::error::io;
 use super::{Counted, Limit, Result, Usage};
 
 /// Counts what is below `room`, itself included; what has several names, once. What vanishes
-/// meanwhile is not there.
+/// meanwhile is not there, and what is mounted in it is not its own.
 pub(super) fn usage(room: &Path) -> Result<Usage> {
-    let mut bytes = 0;
-    let mut inodes = 0;
-    let mut linked = HashSet::new();
-    let mut left: Vec<PathBuf> = vec![room.to_owned()];
-    while let Some(path) = left.pop() {
-        let Some(metadata) = unless_gone(std::fs::symlink_metadata(&path), &path)? else {
+    let dir = File::open(room).map_err(io("open", room))?;
+    let mut count = Count::default();
+    count.add(&rustix::fs::fstat(&dir).map_err(io("look at", room))?);
+    let mut descent = Descent::begin(dir.into()).map_err(io("list", room))?;
+    while let Some(step) = descent.step().map_err(io("list", room))? {
+        let (Step::Entry(name), Some(dir)) = (step, descent.dir()) else {
             continue;
         };
-        let seen = metadata.nlink() > 1
-            && !metadata.is_dir()
-            && !linked.insert((metadata.dev(), metadata.ino()));
-        if seen {
-            continue;
-        }
-        bytes += metadata.blocks() * 512;
-        inodes += 1;
-        if metadata.is_dir() {
-            let Some(entries) = unless_gone(std::fs::read_dir(&path), &path)? else {
-                continue;
-            };
-            for entry in entries {
-                left.push(entry.map_err(io("list", &path))?.path());
+        let stat = match rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(io("look at a file in", room)(errno)),
+        };
+        count.add(&stat);
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            match descent.enter(name) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {}
+                Err(errno) => return Err(io("list a directory in", room)(errno)),
             }
         }
     }
     Ok(Usage {
-        bytes,
-        inodes: Some(inodes),
+        bytes: count.bytes,
+        inodes: Some(count.inodes),
         limit: Limit::NONE,
         counted: Counted::Walked,
     })
 }
 
-fn unless_gone<T>(result: std::io::Result<T>, path: &Path) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io("look at", path)(error)),
+#[derive(Default)]
+struct Count {
+    bytes: u64,
+    inodes: u64,
+    linked: HashSet<(u64, u64)>,
+}
+
+impl Count {
+    fn add(&mut self, stat: &Stat) {
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if stat.st_nlink > 1 && !is_dir && !self.linked.insert((stat.st_dev, stat.st_ino)) {
+            return;
+        }
+        self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        self.inodes += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, File};
+    use std::fs;
 
     #[test]
     fn names_of_one_file_count_once_and_holes_not_at_all() {
@@ -68,5 +78,21 @@ mod tests {
         let full = usage(dir.path()).unwrap();
         assert_eq!(full.inodes, empty.inodes.map(|inodes| inodes + 2));
         assert!(full.bytes - empty.bytes <= 4096, "{full:?} {empty:?}");
+    }
+
+    #[test]
+    fn a_tree_deeper_than_a_path_can_name_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut at = File::open(dir.path()).unwrap();
+        let name = "d".repeat(100);
+        for _ in 0..200 {
+            rustix::fs::mkdirat(&at, &*name, rustix::fs::Mode::RWXU).unwrap();
+            let flags = rustix::fs::OFlags::DIRECTORY;
+            let mode = rustix::fs::Mode::empty();
+            at = rustix::fs::openat(&at, &*name, flags, mode).unwrap().into();
+        }
+        assert_eq!(usage(dir.path()).unwrap().inodes, Some(201));
+        let top = File::open(dir.path()).unwrap();
+        lapstrake_sys::descent::clear(top.into()).unwrap();
     }
 }
