@@ -44,6 +44,7 @@ mod signal;
 mod size;
 mod start;
 mod stop;
+mod stubs;
 mod update;
 mod usage;
 mod validate;

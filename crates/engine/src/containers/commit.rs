@@ -11,6 +11,7 @@ use super::container::Container;
 use super::error::{Error, Result};
 use super::merge;
 use super::record::Phase;
+use super::stubs;
 use crate::events::{Action, Kind as EventKind};
 use crate::{Changes, CommitOptions, RootOf, Target};
 
@@ -93,14 +94,18 @@ impl Containers {
         Ok((made.image.config.to_string(), reference.unwrap_or_default()))
     }
 
-    /// What a container changed of its image.
+    /// What a container changed of its image, without what starting it made in it.
     ///
     /// # Errors
     /// If there is none of that name, or its layer can't be read.
     pub async fn changes(&self, name: &str) -> Result<Changes> {
         let id = self.find(name)?.id.clone();
-        self.blocking(move |all| Ok(all.inner.engine.changes(&id)?))
-            .await
+        self.blocking(move |all| {
+            let mut changes = all.inner.engine.changes(&id)?;
+            stubs::hide(&mut changes.list);
+            Ok(changes)
+        })
+        .await
     }
 
     /// Writes all that is in a container's root as a tar, without volumes' content.
