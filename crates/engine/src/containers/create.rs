@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lapstrake_container::settings::{MountRequests, Settings};
+use lapstrake_container::settings::{MountRequests, NetworkMode, Settings};
 use lapstrake_snapshot::room::Limit;
 
 use super::container::Container;
@@ -101,18 +101,18 @@ impl Containers {
         let mut settings = new.settings;
         let of_image = &claimed.config.value().config;
         settings.execution = merge::merge(settings.execution, of_image);
-        if settings
-            .execution
-            .hostname
-            .as_deref()
-            .is_none_or(str::is_empty)
-        {
-            settings.execution.hostname = Some(id[..12].to_owned());
-        }
         if settings.arguments().first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
         let warnings = self.validate(&mut settings)?;
+        let named = settings.execution.hostname.as_ref();
+        if named.is_none_or(String::is_empty) {
+            let own = match settings.host.network {
+                NetworkMode::Host => self.facts()?.hostname.clone(),
+                _ => id[..12].to_owned(),
+            };
+            settings.execution.hostname = Some(own);
+        }
         let limit = limit_of(&settings)?;
         let resolved = self.resolve_mounts(&claimed, &settings, &new.mounts)?;
         let volumes = self.inner.volumes.claim(&resolved.volumes, id)?;

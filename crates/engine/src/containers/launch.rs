@@ -94,7 +94,7 @@ impl Containers {
             }
             false => facts,
         };
-        let hostname = self.hostname(record, facts);
+        let hostname = self.hostname(record);
         let kept = self.write_files(record, places, &hostname)?;
         let security = &settings.host.security;
         let user = settings.execution.user.as_deref().unwrap_or("");
@@ -114,13 +114,9 @@ impl Containers {
         Ok(spec::config(&request, facts)?)
     }
 
-    /// Its host name, as it sees it.
-    fn hostname(&self, record: &Record, facts: &Facts) -> String {
-        let host = &record.settings.host;
-        if host.uts == Namespace::Host || host.network == NetworkMode::Host {
-            return facts.hostname.clone();
-        }
-        let of = match &host.network {
+    /// Its host name: that of the container whose network it has, or its own.
+    fn hostname(&self, record: &Record) -> String {
+        let of = match &record.settings.host.network {
             NetworkMode::Container(other) => self.record(other).ok(),
             _ => None,
         };
@@ -266,7 +262,7 @@ impl Containers {
         let started = || {
             let facts = self.facts()?;
             let user = self.exec_user(&record, &places, asked.user.as_deref())?;
-            let hostname = self.hostname(&record, facts);
+            let hostname = self.hostname(&record);
             let request = spec::exec::Request {
                 settings,
                 hostname: &hostname,
