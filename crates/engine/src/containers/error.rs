@@ -71,9 +71,6 @@ pub enum Error {
     /// Its volumes.
     #[error(transparent)]
     Volumes(#[from] crate::VolumeError),
-    /// What fills its volumes.
-    #[error(transparent)]
-    CopyUp(#[from] lapstrake_container::copy_up::Error),
     /// Its monitor.
     #[error(transparent)]
     Monitor(#[from] lapstrake_monitor::Error),
@@ -149,11 +146,9 @@ impl Error {
                 | Class::Internal => Kind::Internal,
             },
             Self::Unsupported(_) => Kind::Unsupported,
-            Self::CopyUp(_)
-            | Self::Monitor(_)
-            | Self::Store(_)
-            | Self::Panicked(_)
-            | Self::Internal(_) => Kind::Internal,
+            Self::Monitor(_) | Self::Store(_) | Self::Panicked(_) | Self::Internal(_) => {
+                Kind::Internal
+            }
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
 use std::io::ErrorKind;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use lapstrake_container::copy_up;
 use lapstrake_container::mounts::{self, Host, Resolved, Rules};
 use lapstrake_container::settings::{MountKind, MountPoint, MountRequests, Settings};
 use lapstrake_container::spec::HostMount;
@@ -117,25 +115,10 @@ impl Containers {
     }
 
     fn fill_volume(&self, id: &str, root: &Path, point: &MountPoint) -> Result<()> {
-        let Some(content) = copy_up::content_at(root, &point.destination)? else {
-            return Ok(());
-        };
-        let volumes = &self.inner.volumes;
         let name = point.name.as_deref().unwrap_or_default();
-        let fill = |to: PathBuf| {
-            let to = std::fs::File::open(&to).map_err(io_error("open", &to))?;
-            if copy_up::is_empty(to.as_fd())? {
-                copy_up::copy(content.as_fd(), to.as_fd())?;
-            }
-            Ok(())
-        };
-        let attached = match point.subpath.as_deref() {
-            Some(part) => volumes.attach_part(name, part, id)?,
-            None => volumes.attach(name, id)?,
-        };
-        let filled = fill(attached);
-        volumes.detach(name, id)?;
-        filled
+        let (part, destination) = (point.subpath.as_deref(), &point.destination);
+        let filled = (self.inner.volumes).fill(name, part, id, root, destination);
+        Ok(filled.map(drop)?)
     }
 
     /// Removes the volumes that were made for a container alone.

@@ -10,14 +10,14 @@ use lapstrake_container::copy_up;
 use lapstrake_store::Commit;
 use rustix::fs::{Mode, OFlags};
 
-use super::error::{Result, io_error};
+use super::error::{Error, Result, io_error};
 use super::record::Record;
 use super::table::Volume;
 use super::{Inner, Volumes, part};
 
 impl Volumes {
-    /// Copies what a root has at `destination` into a volume, or a directory in it, if that is empty. Whether there was
-    /// something to copy, and it was. `user` has the volume attached, or gets it attached for the while.
+    /// Copies what a root has at `destination` into a volume, or a directory in it, if that is there and empty.
+    /// Whether there was something to copy, and it was. `user` has the volume attached, or gets it attached for the while.
     ///
     /// # Errors
     /// If the volume is not there, or something can't be copied: it is then empty again when it is
@@ -57,7 +57,11 @@ impl Inner {
         shared: bool,
     ) -> Result<bool> {
         let subpath = subpath.unwrap_or(".");
-        let target = target(path, subpath, &volume.name)?;
+        let target = match target(path, subpath, &volume.name) {
+            // Whoever starts the container is told.
+            Err(Error::Subpath { .. }) => return Ok(false),
+            target => target?,
+        };
         if !copy_up::is_empty(target.as_fd())? {
             return Ok(false);
         }
