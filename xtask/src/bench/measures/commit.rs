@@ -91,7 +91,7 @@ fn docker_change(dir: &Path, reference: &str, name: &str, change: &Path) -> Resu
 }
 
 /// Files of bytes that do not repeat, so that nothing is saved by leaving them out.
-fn write_change(dir: &Path) -> Result<PathBuf> {
+pub(super) fn write_change(dir: &Path) -> Result<PathBuf> {
     files::make_dir(dir)?;
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for number in 0..FILES {

@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod commit;
+mod containers;
 mod copy_up;
 mod limited;
 mod load;
@@ -18,6 +19,7 @@ mod room;
 mod roots;
 mod save;
 mod slow;
+mod volume;
 mod writing;
 
 use super::report::Row;
@@ -121,6 +123,16 @@ pub const ALL: &[Measure] = &[
         name: "remove",
         about: "removing a writable layer of 50,000 files until its space is back",
         run: remove::run,
+    },
+    Measure {
+        name: "containers",
+        about: "containers by the docker command: run, commit, rm, system df, memory",
+        run: containers::run,
+    },
+    Measure {
+        name: "volume",
+        about: "writing in a container's root, in a volume, and on the host",
+        run: volume::run,
     },
     Measure {
         name: "check",
