@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::bench::overlay::Mounted;
-use crate::bench::peers::Told;
+use crate::bench::peers::{Daemon, Told};
 use crate::bench::scratch::{disk_bytes, release_binary};
-use crate::command::Tool;
+use crate::command::{Tool, exists};
 use crate::error::{Error, IoContext as _, Result};
 use crate::images::{self, Cache};
 use crate::registry;
@@ -58,6 +58,11 @@ pub fn run(cache: &Cache, image: Option<&str>) -> Result<()> {
         tool,
     )?;
     println!("{}\n  after {seconds:.3} s", said.trim_end());
+    if exists("docker") {
+        show_docker(&lapstrake, dir.path(), &reference, runtime)?;
+    } else {
+        println!("\nThere is no docker command here to show that it drives Lapstrake, too.");
+    }
     drop(registry);
     Ok(())
 }
@@ -78,6 +83,39 @@ fn runtime_that_works(ours: &impl Fn() -> Tool, reference: &str) -> Result<&'sta
         what: "running `true` in the image".to_owned(),
         why,
     })
+}
+
+/// Lets the docker command run the same, with a volume.
+#[expect(clippy::print_stdout, reason = "showing is what the command is for")]
+fn show_docker(lapstrake: &Path, dir: &Path, reference: &str, runtime: &str) -> Result<()> {
+    let socket = format!("unix://{}", dir.join("docker.sock").display());
+    let docker = || {
+        let docker = Tool::new("docker").arg("-H").arg(&socket);
+        docker.env("DOCKER_CONFIG", dir.join("client"))
+    };
+    println!("\n$ lapstrake daemon -H {socket} &");
+    let daemon = Tool::new(lapstrake).arg("--root").arg(dir.join("root"));
+    let daemon = daemon.args(["daemon", "--runtime", runtime, "-H", &socket]);
+    let _daemon = Daemon::start("lapstrake", daemon, dir, || docker().arg("version"))?;
+    let run = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "data:/data",
+        reference,
+    ];
+    let command = ["sh", "-c", "echo kept > /data/file; cat /data/file"];
+    let line = format!(
+        "docker run --rm --network none -v data:/data {reference} sh -c '{}'",
+        command[2]
+    );
+    let (said, seconds) = step(&line, docker().args(run).args(command))?;
+    println!("{}\n  after {seconds:.3} s", said.trim_end());
+    let (said, _) = step("docker system df", docker().args(["system", "df"]))?;
+    println!("{}", said.trim_end());
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "showing is what the command is for")]
