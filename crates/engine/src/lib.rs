@@ -124,6 +124,9 @@ pub struct Surroundings {
     pub boot_id: String,
 }
 
+/// As Docker's data directory: for root, and whoever root's group lets through.
+const STATE_MODE: u32 = 0o710;
+
 /// An open store and the verbs on it.
 #[derive(Debug)]
 pub struct Engine {
@@ -195,10 +198,20 @@ impl Engine {
             events: Arc::default(),
         };
         if engine.store.access() == lapstrake_store::Access::Owner {
+            engine.keep_private()?;
             engine.link_images()?;
             engine.sweep_writables()?;
         }
         Ok(engine)
+    }
+
+    /// Shuts others out of the state: containers' environments may hold secrets. Content is the images' own, and
+    /// stays as it is.
+    fn keep_private(&self) -> Result<()> {
+        let state = self.root().join("state");
+        let mode = rustix::fs::Mode::from_raw_mode(STATE_MODE);
+        let kept = rustix::fs::chmod(&state, mode).map_err(Into::into);
+        kept.map_err(error::io_error("change the mode of", &state))
     }
 
     /// The store's root directory.

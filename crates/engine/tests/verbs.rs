@@ -288,3 +288,17 @@ fn what_would_be_pruned_is_what_pruning_frees() {
     }
     assert_eq!(engine.images().unwrap(), []);
 }
+
+#[test]
+fn state_is_for_its_owner_alone_also_if_an_older_version_made_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("root/state");
+    for _opening in 0..2 {
+        let around = shared::surroundings(dir.path(), "boot");
+        drop(Engine::open(&around, Opening::Own(None)).unwrap());
+        let mode = std::fs::metadata(&state).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o710);
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}

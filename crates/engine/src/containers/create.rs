@@ -156,7 +156,7 @@ impl Containers {
         let bytes = self.settle_size(container);
         container.change(|record| record.state.writable_bytes = bytes);
         let files = self.places(id).files;
-        std::fs::create_dir_all(&files).map_err(super::error::io_error("create", &files))?;
+        super::launch::make_dir(&files)?;
         let mounts = container.with(|record| record.settings.host.mounts.clone());
         self.fill_volumes(id, claimed, &mounts)
     }
