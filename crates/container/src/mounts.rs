@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use crate::settings::{MountKind, MountPoint, MountRequests, Propagation};
 
-pub use error::{Class, Error};
+pub use error::Error;
 pub(crate) use path::clean as clean_path;
 pub use tmpfs::options as tmpfs_options;
 

@@ -1,4 +1,7 @@
 //! Which rule was broken. Clients and their tests look at the words: they are Docker's.
+//!
+//! All of them are the request's fault, also when it names a container or an image that is not there: Docker's
+//! command takes "not found" for the image that the container is to be made of.
 
 use std::io;
 use std::path::PathBuf;
@@ -105,32 +108,6 @@ pub enum Fault {
     /// Options that exclude each other.
     #[error("mount options conflict: {0}")]
     Conflict(&'static str),
-}
-
-/// What kind of answer an error is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// The request breaks a rule.
-    Invalid,
-    /// It names what is not there.
-    NotFound,
-}
-
-impl Error {
-    /// What kind of answer this is.
-    pub const fn class(&self) -> Class {
-        match self {
-            Self::NoContainer(_) | Self::NoImage(_) => Class::NotFound,
-            Self::Config { .. }
-            | Self::Specification { .. }
-            | Self::Mode(_)
-            | Self::FromNothing
-            | Self::Duplicate(_)
-            | Self::Place(_)
-            | Self::OverFile(_)
-            | Self::ShowsRoot { .. } => Class::Invalid,
-        }
-    }
 }
 
 fn because(why: Option<&Error>) -> String {

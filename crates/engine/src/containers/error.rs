@@ -108,10 +108,7 @@ impl Error {
                 lapstrake_container::spec::Class::Conflict => Kind::Conflict,
                 lapstrake_container::spec::Class::Host => Kind::Internal,
             },
-            Self::Mounts(error) => match error.class() {
-                lapstrake_container::mounts::Class::Invalid => Kind::Invalid,
-                lapstrake_container::mounts::Class::NotFound => Kind::NotFound,
-            },
+            Self::Mounts(_) => Kind::Invalid,
             Self::Files(error) => match error.class() {
                 lapstrake_container::archive::Class::NotFound => Kind::NotFound,
                 lapstrake_container::archive::Class::Invalid => Kind::Invalid,
