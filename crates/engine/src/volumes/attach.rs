@@ -44,8 +44,7 @@ impl Volumes {
         let was_attached = held.attached.contains(user);
         let path = self.inner.attach(&volume, &mut held, user)?;
         let of = format!("volume {name}");
-        let ready = self.inner.private_dir(&self.inner.parts());
-        match ready.and_then(|()| part::hold(&self.inner.parts(), &path, subpath, &of)) {
+        match self.inner.hold_part(&path, subpath, &of) {
             Ok(part) => {
                 let parts = held.parts.entry(user.to_owned()).or_default();
                 parts.push(part.clone());
@@ -115,9 +114,7 @@ impl Inner {
         held: &mut Use,
         user: &str,
     ) -> Result<()> {
-        for part in held.parts.remove(user).unwrap_or_default() {
-            part::release(&part)?;
-        }
+        self.release_parts(held.parts.remove(user))?;
         if !held.attached.remove(user) || !held.attached.is_empty() {
             return Ok(());
         }
@@ -155,8 +152,8 @@ impl Inner {
 
     fn mount(&self, name: &str, foreign: &Foreign) -> Result<PathBuf> {
         let seat = self.seat(name);
-        self.private_dir(&self.seats())?;
-        std::fs::create_dir_all(&seat).map_err(io_error("create", &seat))?;
+        let make = || std::fs::create_dir_all(&seat).map_err(io_error("create", &seat));
+        self.in_private_dir(&self.seats(), make)?;
         // A container of an earlier daemon may use it.
         if is_mounted(&seat)? {
             return Ok(seat);
@@ -191,18 +188,54 @@ impl Inner {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(io_error("remove", &seat)(error))
             }
-            _ => Ok(()),
+            _ => self.close_private_dir(&self.seats()),
         }
     }
 
-    /// A directory whose mounts stay in this mount namespace.
-    pub(super) fn private_dir(&self, dir: &Path) -> Result<()> {
+    /// Makes something in a directory whose mounts stay in this mount namespace.
+    pub(super) fn in_private_dir<T>(
+        &self,
+        dir: &Path,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let _one_at_a_time = super::held(&self.seating);
-        if is_mounted(dir)? {
-            return Ok(());
+        if !is_mounted(dir)? {
+            std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
+            mount::private_tmpfs(dir)?;
         }
-        std::fs::create_dir_all(dir).map_err(io_error("create", dir))?;
-        Ok(mount::private_tmpfs(dir)?)
+        make()
+    }
+
+    /// Takes away such a directory if nothing is in it.
+    pub(super) fn close_private_dir(&self, dir: &Path) -> Result<()> {
+        let _one_at_a_time = super::held(&self.seating);
+        let is_empty = |entries: std::fs::ReadDir| entries.into_iter().next().is_none();
+        if std::fs::read_dir(dir).is_ok_and(is_empty) && is_mounted(dir)? {
+            mount::unmount(dir, Unmount::Lazy)?;
+        }
+        Ok(())
+    }
+
+    /// Holds what is at `subpath` below `root`; see [`part`].
+    pub(super) fn hold_part(&self, root: &Path, subpath: &str, of: &str) -> Result<PathBuf> {
+        let parts = self.parts();
+        let found = part::find(root, subpath, of)?;
+        // Before the lock: it may have to ask a server.
+        let is_dir = part::is_dir(&found, root)?;
+        let place = self.in_private_dir(&parts, || part::make_place(&parts, is_dir))?;
+        part::show(&found, &place)?;
+        Ok(place)
+    }
+
+    /// Lets go of parts.
+    pub(super) fn release_parts(&self, parts: Option<Vec<PathBuf>>) -> Result<()> {
+        let Some(parts) = parts else {
+            return Ok(());
+        };
+        for part in parts {
+            part::release(&part)?;
+        }
+        self.close_private_dir(&self.parts())
     }
 
     pub(super) fn parts(&self) -> PathBuf {

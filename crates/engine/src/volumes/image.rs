@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Volumes;
 use super::error::{Result, io_error};
-use super::{Volumes, part};
 use crate::{Access, Engine, ImageName};
 
 /// An image that is mounted for a user.
@@ -35,8 +35,7 @@ impl Volumes {
         let Some(subpath) = subpath.filter(|subpath| !subpath.is_empty()) else {
             return Ok(AttachedImage { path: root });
         };
-        self.inner.private_dir(&self.inner.parts())?;
-        match part::hold(&self.inner.parts(), &root, subpath, &of) {
+        match self.inner.hold_part(&root, subpath, &of) {
             Ok(path) => {
                 let mut parts = super::held(&self.inner.image_parts);
                 parts.entry(user.to_owned()).or_default().push(path.clone());
@@ -57,9 +56,7 @@ impl Volumes {
     /// If one is busy.
     pub fn detach_images(&self, engine: &Engine, user: &str) -> Result<()> {
         let parts = super::held(&self.inner.image_parts).remove(user);
-        for part in parts.unwrap_or_default() {
-            part::release(&part)?;
-        }
+        self.inner.release_parts(parts)?;
         let home = self.inner.images().join(user);
         let entries = match std::fs::read_dir(&home) {
             Ok(entries) => entries,

@@ -12,21 +12,14 @@ use rustix::io::Errno;
 
 use super::error::{Error, Result, io_error};
 
-/// Holds what is at `subpath` below `root`, and says where it is now. `of` is what to call the whole.
-pub(super) fn hold(parts: &Path, root: &Path, subpath: &str, of: &str) -> Result<PathBuf> {
-    let found = find(root, subpath, of)?;
-    let stat = rustix::fs::fstat(&found).map_err(|errno| io_error("stat", root)(errno.into()))?;
-    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let place = make_place(parts, is_dir)?;
-    let mount = || Detached::copy_of_open(found.as_fd(), false)?.attach_at(&place);
-    match mount() {
-        Ok(()) => Ok(place),
-        Err(error) => {
-            // The failure is what to tell.
-            drop(remove_place(&place));
-            Err(error.into())
-        }
-    }
+/// Shows at `place` what was found.
+pub(super) fn show(found: &OwnedFd, place: &Path) -> Result<()> {
+    let mount = || Detached::copy_of_open(found.as_fd(), false)?.attach_at(place);
+    mount().map_err(|error| {
+        // The failure is what to tell.
+        drop(remove_place(place));
+        error.into()
+    })
 }
 
 /// Lets go of what was held at `place`.
@@ -63,7 +56,14 @@ pub(super) fn find(root: &Path, subpath: &str, of: &str) -> Result<OwnedFd> {
     }
 }
 
-fn make_place(parts: &Path, is_dir: bool) -> Result<PathBuf> {
+/// Whether what was found is a directory.
+pub(super) fn is_dir(found: &OwnedFd, root: &Path) -> Result<bool> {
+    let stat = rustix::fs::fstat(found).map_err(|errno| io_error("stat", root)(errno.into()))?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Makes a place in the directory `parts` where a directory, or something else, can be shown.
+pub(super) fn make_place(parts: &Path, is_dir: bool) -> Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let place = parts.join(format!("{process}-{number}"));

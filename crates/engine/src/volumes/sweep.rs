@@ -107,7 +107,8 @@ impl Inner {
                 part::release(&self.parts().join(name))?;
             }
         }
-        Ok(())
+        self.close_private_dir(&self.seats())?;
+        self.close_private_dir(&self.parts())
     }
 }
 
