@@ -82,6 +82,10 @@ pub(super) fn host_config(record: &Record, decided: Decided<'_>) -> Value {
     if host.get("ShmSize") == Some(&json!(0)) {
         host.insert("ShmSize".to_owned(), json!(64 << 20));
     }
+    let swap = settings.resources.memory_swap;
+    if let (Some(swap), Some(0)) = (swap, host.get("MemorySwap").and_then(Value::as_i64)) {
+        host.insert("MemorySwap".to_owned(), json!(swap));
+    }
     if host.get("MemorySwappiness") == Some(&json!(-1)) {
         host.insert("MemorySwappiness".to_owned(), Value::Null);
     }

@@ -104,7 +104,7 @@ async fn start(mut call: Call, id: &str) -> Answered {
     let started = containers.exec_start(id, Some(streams), size(&body.console_size));
     let started = match started.await {
         // It is told to those who wait for its output: that is where clients look for it.
-        Err(why @ Error::Start(_)) => Err(why),
+        Err(why @ (Error::Start(_) | Error::Spec(_))) => Err(why),
         Err(error) => return Err(error.into()),
         Ok(stream) => Ok(stream),
     };

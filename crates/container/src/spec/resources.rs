@@ -229,11 +229,11 @@ fn conflicts(old: &Resources, new: &Resources) -> Result<()> {
             "Nano CPUs",
             "CPU Quota",
         ),
-        (period(new) && set(old.nano_cpus), "CPU Period", "Nano CPUs"),
+        (period(new) && set(old.nano_cpus), "CPU Period", "NanoCPUs"),
         (
             set(new.cpu_quota) && set(old.nano_cpus),
             "CPU Quota",
-            "Nano CPUs",
+            "NanoCPUs",
         ),
     ];
     if let Some((_, new, old)) = pairs.into_iter().find(|(conflict, ..)| *conflict) {
@@ -371,7 +371,7 @@ mod tests {
                 cpu_quota: Some(1000),
                 ..new()
             },
-            "CPU Quota cannot be updated as Nano CPUs has already been set",
+            "CPU Quota cannot be updated as NanoCPUs has already been set",
         );
         refused(
             Resources {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use lapstrake_container::settings::{MountRequests, NetworkMode, Settings};
+use lapstrake_container::spec;
 use lapstrake_snapshot::room::Limit;
 
 use super::container::Container;
@@ -105,6 +106,7 @@ impl Containers {
             return Err(Error::Invalid("no command specified".to_owned()));
         }
         let warnings = self.validate(&mut settings)?;
+        settings.host.resources = spec::resources::settled(&settings.host.resources);
         let named = settings.execution.hostname.as_ref();
         if named.is_none_or(String::is_empty) {
             let own = match settings.host.network {

@@ -20,6 +20,9 @@ use super::error::{Error, Result};
 use super::record::Phase;
 use crate::events::Action;
 
+/// The exit code of a command that could not be begun, as shells have it.
+const CANNOT_RUN: i32 = 126;
+
 /// What is to be run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecSettings {
@@ -134,7 +137,11 @@ impl Containers {
         let (wait, stream) = match started {
             Ok(started) => started,
             Err(error) => {
-                held(&exec.outcome).code = Some(super::start::code_of(&error.to_string()));
+                let code = match &error {
+                    Error::Spec(_) => CANNOT_RUN,
+                    other => super::start::code_of(&other.to_string()),
+                };
+                held(&exec.outcome).code = Some(code);
                 return Err(error);
             }
         };

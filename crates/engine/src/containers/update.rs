@@ -50,7 +50,10 @@ impl Containers {
                 ));
             }
             let facts = all.facts()?;
-            let merged = spec::resources::merge(&host.resources, &update.resources)?;
+            let merged = spec::resources::merge(&host.resources, &update.resources);
+            let merged = merged.map_err(|why| {
+                Error::Conflict(format!("Cannot update container {}: {why}", this.id))
+            })?;
             let warnings = spec::validate_resources(&merged, facts)?;
             if phase.has_process() && merged != host.resources {
                 let devices = HostDevices::find(host)?;

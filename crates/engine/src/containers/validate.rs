@@ -22,11 +22,11 @@ impl Containers {
             ));
         }
         if let NetworkMode::Container(other) = &mut host.network {
-            *other = self.find(other)?.id.clone();
+            *other = self.joined(other)?;
         }
         for namespace in [&mut host.ipc, &mut host.pid] {
             if let Namespace::Container(other) = namespace {
-                *other = self.find(other)?.id.clone();
+                *other = self.joined(other)?;
             }
         }
         self.runtime(host.runtime.as_deref())?;
@@ -40,6 +40,15 @@ impl Containers {
         let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         warnings.extend(network_warning(&settings.host.network)?);
         Ok(warnings)
+    }
+
+    /// The id of a container whose namespace is to be joined. That there is none is not told as if the image
+    /// of the new one were missing, or clients would pull that.
+    fn joined(&self, name: &str) -> Result<String> {
+        match self.find(name) {
+            Err(Error::NotFound(said)) => Err(Error::Invalid(said)),
+            found => Ok(found?.id.clone()),
+        }
     }
 }
 
