@@ -239,7 +239,7 @@ fn the_process() {
         let execution = &mut scene.settings.execution;
         execution.domainname = Some("dom".to_owned());
         execution.env = words(&["A=1", "B"]);
-        execution.working_dir = Some("/work/dir".to_owned());
+        execution.working_dir = Some("/srv/dir".to_owned());
     });
     check("ulim", |scene| {
         let limit = |name: &str, soft, hard| Rlimit {
