@@ -12,6 +12,7 @@ use lapstrake_monitor::Exit;
 use super::container::Container;
 use super::error::Result;
 use super::record::{Phase, now};
+use super::remove::Known;
 use super::{Containers, HowToRemove};
 use crate::events::Action;
 
@@ -81,7 +82,7 @@ impl Containers {
     /// What the exit record says.
     fn how_it_ended(&self, container: &Container) -> Ended {
         let places = self.places(&container.id);
-        match Exit::read(&places.exit()) {
+        match places.read_exit() {
             Ok(Some(exit)) => Ended::of(&exit),
             Ok(None) => {
                 // Its monitor was killed; what it started must not run on unseen.
@@ -132,8 +133,12 @@ impl Containers {
             state.restarts = if again { restarts + 1 } else { restarts };
             state.writable_bytes = bytes.or(state.writable_bytes);
         });
-        let this = Arc::clone(container);
-        self.blocking(move |all| all.save(&this)).await?;
+        let auto_remove = container.with(|record| record.settings.host.auto_remove);
+        let goes = auto_remove && wait.is_none();
+        if !goes {
+            let this = Arc::clone(container);
+            self.blocking(move |all| all.save(&this)).await?;
+        }
         if ended.out_of_memory {
             self.tell(container, Action::OutOfMemory, &[]);
         }
@@ -142,17 +147,17 @@ impl Containers {
             ("execDuration", ran.as_secs().to_string()),
         ];
         self.tell(container, Action::Die, &how);
-        let auto_remove = container.with(|record| record.settings.host.auto_remove);
         Ok(match wait {
             Some(wait) => Next::Restart(wait),
-            None if auto_remove => Next::Remove,
+            None if goes => Next::Remove,
             None => Next::Nothing,
         })
     }
 
     pub(crate) async fn remove_ended(&self, container: &Arc<Container>) {
         let _changing = container.changing.lock().await;
-        if let Err(error) = self.remove_held(container, HowToRemove::AUTOMATIC).await {
+        let removed = self.remove_known(container, HowToRemove::AUTOMATIC, Known::Yes);
+        if let Err(error) = removed.await {
             self.note(&format!(
                 "container {}: could not be removed when it ended: {error}",
                 container.id

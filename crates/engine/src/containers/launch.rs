@@ -52,7 +52,7 @@ impl Containers {
         let places = self.places(&record.id);
         make_dir(&places.run)?;
         make_dir(&places.files)?;
-        forget_exit(&places.exit())?;
+        forget_exit(&places.exit(false))?;
         self.inner.engine.mount_writable(&record.id, &places.root)?;
         let config = self.configure(record, &places)?;
         write_json(&places.run.join("config.json"), &config)?;
@@ -237,7 +237,7 @@ impl Containers {
             terminal,
             stdin,
             log: self.log_settings(record, places)?,
-            exit_record: places.exit(),
+            exit_record: places.exit(settings.host.auto_remove),
             cgroup: Some(cgroup.display().to_string()),
             guard: self.guard_words(&settings.host)?,
         })

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use lapstrake_monitor::Exit;
+
 use super::Containers;
+use super::error::Result;
 
 /// The directories of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +24,19 @@ impl Places {
         self.files.join(format!("{id}-json.log"))
     }
 
-    /// How it ended last.
-    pub(crate) fn exit(&self) -> PathBuf {
-        self.files.join("exit.json")
+    /// Where its monitor writes down how it ended. For one that is then removed, that need not outlive a boot:
+    /// it costs no wait for the disk.
+    pub(crate) fn exit(&self, auto_remove: bool) -> PathBuf {
+        let dir = if auto_remove { &self.run } else { &self.files };
+        dir.join("exit.json")
+    }
+
+    /// How it ended last, if that was written down in either place.
+    pub(crate) fn read_exit(&self) -> Result<Option<Exit>> {
+        match Exit::read(&self.exit(true))? {
+            Some(exit) => Ok(Some(exit)),
+            None => Ok(Exit::read(&self.exit(false))?),
+        }
     }
 
     /// What stands for a file below `/etc` in the container.

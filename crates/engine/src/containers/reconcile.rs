@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use lapstrake_monitor::Exit;
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::wire::State as MonitorState;
 
@@ -244,7 +243,7 @@ impl Containers {
             None => {}
         }
         if phase.has_process() {
-            let exit = Exit::read(&places.exit())?;
+            let exit = places.read_exit()?;
             let ended = exit.map_or_else(
                 || {
                     self.kill_unmonitored(container);

@@ -20,6 +20,15 @@ pub struct HowToRemove {
     pub volumes: bool,
 }
 
+/// Whether the database says already that a container is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It does: the container runs there, and is removed when it is found to have ended.
+    Yes,
+    /// It does not.
+    No,
+}
+
 impl HowToRemove {
     /// As it was asked for when the container was made.
     pub(crate) const AUTOMATIC: Self = Self {
@@ -52,6 +61,16 @@ impl Containers {
         container: &Arc<Container>,
         how: HowToRemove,
     ) -> Result<()> {
+        self.remove_known(container, how, Known::No).await
+    }
+
+    /// As [`Self::remove_held`]; `known` tells whether a daemon that starts would remove it anyhow.
+    pub(crate) async fn remove_known(
+        &self,
+        container: &Arc<Container>,
+        how: HowToRemove,
+        known: Known,
+    ) -> Result<()> {
         if self.registry().find(&container.id).is_err() {
             // Another was faster.
             return Ok(());
@@ -62,7 +81,9 @@ impl Containers {
         container.change(|record| record.state.phase = Phase::Removing);
         let this = Arc::clone(container);
         let removed = self.blocking(move |all| {
-            all.save(&this)?;
+            if known == Known::No {
+                all.save(&this)?;
+            }
             all.remove_all(&this, how)
         });
         if let Err(error) = removed.await {
