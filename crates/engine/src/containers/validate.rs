@@ -46,7 +46,7 @@ impl Containers {
     /// of the new one were missing, or clients would pull that.
     fn joined(&self, name: &str) -> Result<String> {
         match self.find(name) {
-            Err(Error::NotFound(said)) => Err(Error::Invalid(said)),
+            Err(why @ Error::NoContainer(_)) => Err(Error::Invalid(why.to_string())),
             found => Ok(found?.id.clone()),
         }
     }
