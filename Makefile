@@ -13,7 +13,7 @@ WHAT =
 BUILD_PACKAGES = gcc libc6-dev make
 IMAGE_PACKAGES = debootstrap skopeo docker-registry
 RUN_PACKAGES = runc
-TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3
+TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3 busybox-static procps
 BENCH_PACKAGES = docker.io containerd podman crun python3
 
 run: need-rust
@@ -23,6 +23,7 @@ run: need-rust
 
 test: need-rust
 	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+	command -v docker >/dev/null || scripts/need docker.io
 	cargo run --quiet --locked --package xtask -- check
 
 bench: need-rust
