@@ -76,10 +76,11 @@ impl Volume {
 }
 
 /// Every volume that is kept here, with what it takes.
-pub(crate) fn with_usage(daemon: &Daemon) -> Result<Vec<Volume>, Failure> {
+pub(crate) fn with_usage(daemon: &Daemon) -> Vec<Volume> {
     let containers = &daemon.containers;
     let volumes = containers.volumes();
-    let sizes = volumes.sizes()?;
+    let users = containers.volume_users();
+    let sizes = volumes.sizes();
     let sizes: BTreeMap<_, _> = (sizes.into_iter())
         .map(|size| (size.volume.name, size.bytes))
         .collect();
@@ -87,7 +88,7 @@ pub(crate) fn with_usage(daemon: &Daemon) -> Result<Vec<Volume>, Failure> {
     // Of those whose options name a file system, Docker tells no size either.
     let own = all.filter(|details| details.options.is_empty() || sizes.contains_key(&details.name));
     let with_usage = own.map(|details| {
-        let users = containers.users_of(&details.name, None).len();
+        let users = users.get(&details.name).copied().unwrap_or(0);
         let bytes = sizes.get(&details.name).copied();
         let usage = UsageData {
             ref_count: i64::try_from(users).unwrap_or(i64::MAX),
@@ -98,7 +99,7 @@ pub(crate) fn with_usage(daemon: &Daemon) -> Result<Vec<Volume>, Failure> {
             ..Volume::of(details)
         }
     });
-    Ok(with_usage.collect())
+    with_usage.collect()
 }
 
 async fn list(call: Call) -> Answered {
@@ -108,9 +109,10 @@ async fn list(call: Call) -> Answered {
     let daemon = Arc::clone(&call.daemon);
     let listing = move || {
         let containers = &daemon.containers;
+        let users = containers.volume_users();
         let all = containers.volumes().list().into_iter();
         let passes = |volume: &VolumeDetails| {
-            let is_unused = || containers.users_of(&volume.name, None).is_empty();
+            let is_unused = || !users.contains_key(&volume.name);
             filters.any("name", |wanted| volume.name.contains(wanted))
                 && filters.any("driver", |wanted| volume.driver == wanted)
                 && labels.iter().all(|label| label.is_one_of(&volume.labels))

@@ -62,7 +62,7 @@ async fn reckon(daemon: Arc<Daemon>) -> Result<Arc<Usage>, Failure> {
             images,
             layers: daemon.engine.layer_bytes()?,
             containers,
-            volumes: volumes::with_usage(&daemon)?,
+            volumes: volumes::with_usage(&daemon),
         })
     };
     Ok(Arc::new(blocking(reckon).await??))

@@ -1,5 +1,6 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,22 @@ impl Containers {
         };
         let users = all.iter().filter(|one| but != Some(&one.id) && uses(one));
         users.map(|container| container.id.clone()).collect()
+    }
+
+    /// How many containers use each volume that any uses.
+    pub fn volume_users(&self) -> BTreeMap<String, usize> {
+        let mut users = BTreeMap::new();
+        for container in self.registry().all() {
+            let names: BTreeSet<String> = container.with(|record| {
+                let points = record.settings.host.mounts.iter();
+                let volumes = points.filter(|point| point.kind == MountKind::Volume);
+                volumes.filter_map(|point| point.name.clone()).collect()
+            });
+            for name in names {
+                *users.entry(name).or_default() += 1;
+            }
+        }
+        users
     }
 
     pub(crate) fn tell_volume(&self, name: &str, action: crate::events::Action) {

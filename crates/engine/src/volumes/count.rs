@@ -5,6 +5,7 @@
 //! when their last user went and nobody came back for a while, so that whoever asks finds a number.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -58,14 +59,13 @@ impl Counter {
 
 impl Volumes {
     /// What each volume uses that is kept here, by name. Volumes whose options name a file system are not: they
-    /// may be anywhere, and need not answer.
-    ///
-    /// # Errors
-    /// If one can't be looked at.
-    pub fn sizes(&self) -> Result<Vec<VolumeSize>> {
+    /// may be anywhere, and need not answer. One that can't be looked at is left out.
+    pub fn sizes(&self) -> Vec<VolumeSize> {
         let all = self.inner.table.all();
-        let sizes = lapstrake_sys::parallel::map(&all, |volume| self.inner.size(volume))?;
-        Ok(sizes.into_iter().flatten().collect())
+        let size = |volume: &Arc<Volume>| Ok::<_, Infallible>(self.inner.size(volume).ok());
+        let sizes = lapstrake_sys::parallel::map(&all, size);
+        let sizes = sizes.unwrap_or_else(|never| match never {});
+        sizes.into_iter().flatten().flatten().collect()
     }
 
     /// What a volume uses; nothing if it is not kept here or not there.

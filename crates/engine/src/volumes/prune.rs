@@ -45,7 +45,9 @@ impl Volumes {
             if !which.includes(&details) || !users(&details.name).is_empty() {
                 continue;
             }
-            let bytes = self.size(&details.name)?.map_or(0, |size| size.bytes);
+            // One that can't be looked at may be removable all the same.
+            let size = self.size(&details.name).ok().flatten();
+            let bytes = size.map_or(0, |size| size.bytes);
             if doing == Doing::It {
                 match self.remove(&details.name, users) {
                     Ok(()) => {}
