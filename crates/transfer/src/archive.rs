@@ -20,3 +20,5 @@ pub use load::{LoadEvent, LoadFrom, LoadOptions, Loaded, LoadedImage, load};
 pub use plan::{Content, Entry, Form, Plan, Planned, ToSave, plan};
 pub use problem::Problem;
 pub use write::{Out, SaveEvent, write_directory, write_tar};
+
+pub use crate::unpack::unpacked;

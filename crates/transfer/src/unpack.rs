@@ -48,6 +48,14 @@ pub(crate) fn peek<R: Read>(mut input: R, count: usize) -> io::Result<(Vec<u8>, 
     Ok((start, whole))
 }
 
+/// A stream, decompressed if its first bytes say that it is compressed: by gzip, bzip2, xz or zstd.
+///
+/// # Errors
+/// If the first bytes can't be read.
+pub fn unpacked(input: impl Read) -> io::Result<impl Read> {
+    Unpacked::new(input)
+}
+
 /// A stream, decompressed. Once it failed it says the same for ever.
 pub(crate) struct Unpacked<R: Read> {
     reader: Reader<R>,

@@ -7,9 +7,10 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use lapstrake_container::archive::{Attachment, PathStat, PutOptions, View};
+use lapstrake_container::archive::{self, Attachment, PathStat, PutOptions, View};
 use lapstrake_container::settings::MountKind;
 use lapstrake_container::spec;
+use lapstrake_transfer::archive::unpacked;
 
 use super::Containers;
 use super::container::Container;
@@ -59,7 +60,7 @@ impl Containers {
         Ok(())
     }
 
-    /// Writes what is in a tar into a directory of a container.
+    /// Writes what is in a tar, which may be compressed, into a directory of a container.
     ///
     /// # Errors
     /// If there is no such container or directory, it may not write there, or the tar is not sound.
@@ -78,6 +79,11 @@ impl Containers {
                 replace_across_kinds: how.replace_across_kinds,
                 owner,
             };
+            let tar = unpacked(tar).map_err(|source| archive::Error::Io {
+                action: "read the archive for",
+                path: path.clone(),
+                source,
+            })?;
             Ok(view.put(&path, tar, options)?)
         };
         let written = self.with_files(&container, write).await;
