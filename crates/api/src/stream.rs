@@ -9,5 +9,5 @@ mod said;
 pub(crate) use channel::{Sink, channel};
 pub(crate) use file::file;
 pub(crate) use hijack::{Duplex, hijack, stream_type};
-pub(crate) use messages::{Message, Messages, Progress, messages};
+pub(crate) use messages::{Message, Messages, Progress, messages, only_messages};
 pub(crate) use said::reader;

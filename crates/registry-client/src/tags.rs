@@ -7,7 +7,7 @@ use reqwest::header::LINK;
 use reqwest::{Method, Url};
 
 use crate::client::{Client, puller};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::http::{self, Asked};
 use crate::request::{Peer, Request};
 use crate::retry;
@@ -24,23 +24,36 @@ struct List {
 }
 
 impl Client {
-    /// The tags of a repository, in the registry's order. Mirrors are not asked: they have what was
-    /// pulled through them.
+    /// The tags of a repository, in the registry's order. A mirror has what was pulled through it: it is asked
+    /// only if the registry can't be reached.
     ///
     /// # Errors
     /// If the registry refuses or its answer is no list of tags.
     pub async fn tags(&self, repo: &Repo) -> Result<Vec<Tag>, Error> {
-        let endpoint = self.net.endpoints(repo.registry())?.into_iter().last();
-        let peer = puller(endpoint.expect("the registry itself is the last"), repo);
+        let mut endpoints = self.net.endpoints(repo.registry())?;
+        let origin = endpoints.pop().expect("the registry itself is the last");
+        let failed = match self.tags_at(&puller(origin, repo), repo).await {
+            Err(error) if error.class() == Class::Unavailable => error,
+            done => return done,
+        };
+        for mirror in endpoints {
+            if let Ok(tags) = self.tags_at(&puller(mirror, repo), repo).await {
+                return Ok(tags);
+            }
+        }
+        Err(failed)
+    }
+
+    async fn tags_at(&self, peer: &Peer, repo: &Repo) -> Result<Vec<Tag>, Error> {
         let what = format!("the tags of {}", repo.path());
         let mut next = Some(peer.endpoint.url(&first_page(&peer.path, PAGE))?);
         let mut tags = Vec::new();
         while let Some(url) = next {
             let (page, following) =
-                retry::until_done(|| self.page(&peer, &what, url.clone())).await?;
+                retry::until_done(|| self.page(peer, &what, url.clone())).await?;
             tags.extend(page);
             if tags.len() > MAX_TAGS || following.as_ref() == Some(&url) {
-                return Err(answer(&peer, &what, "it goes on without an end".to_owned()));
+                return Err(answer(peer, &what, "it goes on without an end".to_owned()));
             }
             next = following;
         }

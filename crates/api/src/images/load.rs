@@ -12,7 +12,7 @@ use crate::answer::Answered;
 use crate::call::Call;
 use crate::error::Failure;
 use crate::images::{inspect, name};
-use crate::stream::{Message, Messages, file, messages, reader};
+use crate::stream::{Message, Messages, file, messages, only_messages, reader};
 
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 
@@ -54,7 +54,7 @@ pub(super) async fn load(mut call: Call) -> Answered {
     let platform = platform_of(&call)?;
     let engine = call.daemon.engine.clone();
     let mut body = reader(call.take_body());
-    messages(move |say| async move {
+    only_messages(move |say| async move {
         let telling = say.clone();
         let loading = move || {
             let tell = |event| {

@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::answer::{self, Answered, BodyError, JSON};
+use crate::answer::{self, Answered, BodyError, JSON, Response};
 use crate::error::Failure;
 
 /// Messages that were not sent yet. Progress is left out when half of them wait; what must be told is little.
@@ -139,12 +139,39 @@ impl Messages {
     }
 }
 
+/// As [`messages`], but a failure is a message even if it is the first: as Docker loads.
+pub(crate) async fn only_messages<F>(work: impl FnOnce(Messages) -> F) -> Answered
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let mut items = start(work);
+    let first = match items.recv().await {
+        Some(Item::Failed(failure)) => Some(Message::failed(&failure).line()),
+        Some(Item::Line(line)) => Some(line),
+        None => None,
+    };
+    Ok(lines(first, items))
+}
+
 /// Answers with what `work` says, and in the end, if it failed, with that.
 pub(crate) async fn messages<F>(work: impl FnOnce(Messages) -> F) -> Answered
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {
-    let (sender, mut items) = mpsc::channel(QUEUE);
+    let mut items = start(work);
+    let first = match items.recv().await {
+        Some(Item::Failed(failure)) => return Err(failure),
+        Some(Item::Line(line)) => Some(line),
+        None => None,
+    };
+    Ok(lines(first, items))
+}
+
+fn start<F>(work: impl FnOnce(Messages) -> F) -> mpsc::Receiver<Item>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (sender, items) = mpsc::channel(QUEUE);
     let work = work(Messages(sender.clone()));
     tokio::spawn(async move {
         tokio::select! {
@@ -155,13 +182,12 @@ where
             () = sender.closed() => {}
         }
     });
-    let first = match items.recv().await {
-        Some(Item::Failed(failure)) => return Err(failure),
-        Some(Item::Line(line)) => Some(line),
-        None => None,
-    };
+    items
+}
+
+fn lines(first: Option<Bytes>, items: mpsc::Receiver<Item>) -> Response {
     let body = Lines { first, items }.boxed_unsync();
-    Ok(answer::with_body(StatusCode::OK, JSON, body))
+    answer::with_body(StatusCode::OK, JSON, body)
 }
 
 struct Lines {

@@ -5,6 +5,8 @@ use super::container::Container;
 use super::error::{Error, Result};
 use super::record::Phase;
 use crate::events::Action;
+use lapstrake_monitor::client::Client;
+use lapstrake_monitor::wire::State;
 
 impl Containers {
     /// Holds all processes of a container up.
@@ -22,7 +24,13 @@ impl Containers {
                 container.id
             )));
         }
-        self.order(&container, "pause").await?;
+        if let Err(error) = self.order(&container, "pause").await {
+            // It may have ended just now, and its record does not say so yet.
+            return Err(match self.has_ended(&container).await {
+                true => Error::Conflict(format!("container {} is not running", container.id)),
+                false => error,
+            });
+        }
         self.settle(&container, Phase::Running, Phase::Paused)
             .await?;
         self.tell(&container, Action::Pause, &[]);
@@ -63,6 +71,16 @@ impl Containers {
         });
         let this = std::sync::Arc::clone(container);
         self.blocking(move |all| all.save(&this)).await
+    }
+
+    /// Whether its monitor says that it has ended, or is gone.
+    async fn has_ended(&self, container: &Container) -> bool {
+        let client = Client::new(&self.places(&container.id).run);
+        let state = self.blocking(move |_| Ok(client.state()?)).await;
+        !matches!(
+            state,
+            Ok(State::NotStarted | State::Starting | State::Running { .. })
+        )
     }
 
     async fn order(&self, container: &Container, verb: &'static str) -> Result<()> {
