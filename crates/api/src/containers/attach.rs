@@ -41,7 +41,7 @@ pub(super) async fn attach(mut call: Call, name: &str) -> Answered {
         let Some(attachment) = attachment else { return };
         // One that could not be started says so to whoever started it.
         if let Ok(Some(monitor)) = attachment.stream().await {
-            pump(client, monitor, terms).await;
+            pump(client, monitor, terms, std::future::ready(())).await;
         }
     });
     Ok(answer)

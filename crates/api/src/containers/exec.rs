@@ -1,5 +1,7 @@
 //! Commands in containers: `/containers/{id}/exec` and `/exec/{id}`.
 
+use std::time::Duration;
+
 use hyper::{Method, StatusCode};
 use lapstrake_engine::containers::{Attach, Error, ExecSettings};
 use lapstrake_engine::settings::Streams;
@@ -16,6 +18,9 @@ use crate::call::Call;
 use crate::error::Failure;
 use crate::stream::{Duplex, hijack, stream_type};
 
+/// How long the end of a command's output waits for the command's.
+const CODE_WAIT: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Body {
@@ -26,6 +31,8 @@ struct Body {
     attach_stdin: bool,
     attach_stdout: bool,
     attach_stderr: bool,
+    /// Go takes it in any case, and docker-py writes it so.
+    #[serde(alias = "detachKeys")]
     detach_keys: String,
     env: Vec<String>,
     working_dir: String,
@@ -36,6 +43,8 @@ struct Body {
 #[serde(rename_all = "PascalCase", default)]
 struct Start {
     detach: bool,
+    /// Whether the client takes what comes as a terminal's, whatever the command has.
+    tty: bool,
     console_size: Vec<u16>,
 }
 
@@ -109,14 +118,20 @@ async fn start(mut call: Call, id: &str) -> Answered {
         Ok(stream) => Ok(stream),
     };
     let terms = Terms {
-        tty: state.settings.tty,
+        tty: body.tty,
         stdin,
         keys,
     };
     let content_type = stream_type(call.version, !terms.tty);
+    // Clients look how it ended as soon as its output did.
+    let id = id.to_owned();
+    let ended = async move {
+        let code = containers.exec_code(&id);
+        drop(tokio::time::timeout(CODE_WAIT, code).await);
+    };
     Ok(hijack(&mut call, content_type, move |client| async move {
         match started {
-            Ok(Some(stream)) => pump(client, stream, terms).await,
+            Ok(Some(stream)) => pump(client, stream, terms, ended).await,
             Ok(None) => {}
             Err(why) => tell(client, &why, terms.tty).await,
         }

@@ -23,8 +23,14 @@ pub(super) struct Terms {
     pub(super) keys: DetachKeys,
 }
 
-/// Carries bytes both ways until the process ended, or the client leaves.
-pub(super) async fn pump(client: Duplex, monitor: UnixStream, terms: Terms) {
+/// Carries bytes both ways until the process ended, or the client leaves. The client hears that it is over when
+/// `ended` is done.
+pub(super) async fn pump(
+    client: Duplex,
+    monitor: UnixStream,
+    terms: Terms,
+    ended: impl Future<Output = ()>,
+) {
     let Duplex { input, mut output } = client;
     let (from_monitor, to_monitor) = monitor.into_split();
     let out = async {
@@ -35,6 +41,7 @@ pub(super) async fn pump(client: Duplex, monitor: UnixStream, terms: Terms) {
         };
         // A client that went hears nothing.
         drop(told);
+        ended.await;
         drop(output.shutdown().await);
     };
     if !terms.stdin {

@@ -191,8 +191,8 @@ impl Containers {
         Ok((code.ok().flatten(), output))
     }
 
-    /// Waits until a command has ended.
-    async fn exec_code(&self, id: &str) -> Option<i32> {
+    /// Waits until a command has ended. How, or nothing if it is not known.
+    pub async fn exec_code(&self, id: &str) -> Option<i32> {
         let (container, exec) = self.find_exec(id).ok()?;
         let mut seen = container.watch_execs();
         loop {

@@ -151,11 +151,6 @@ pub(crate) fn settings(
             }
         }
     }
-    if settings.max_files > 1 && settings.max_size.is_none() {
-        return Err(Error::Invalid(
-            "max-size must be set if max-file is greater than 1".to_owned(),
-        ));
-    }
     Ok(Some(settings))
 }
 
@@ -214,7 +209,6 @@ mod tests {
             ("json-file", &[("size", "1")], "unknown log opt 'size'"),
             ("json-file", &[("max-size", "x")], "invalid max-size"),
             ("json-file", &[("max-file", "0")], "positive number"),
-            ("json-file", &[("max-file", "2")], "max-size must be set"),
         ] {
             let error = read(driver, options).unwrap_err();
             assert!(error.contains(words), "{error}");

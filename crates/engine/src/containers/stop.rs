@@ -15,6 +15,9 @@ use crate::events::Action;
 /// How long a container that was killed has to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a client that sent the signal to kill waits to see that it came.
+const KILL_SEEN: Duration = Duration::from_millis(900);
+
 /// How to stop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stop {
@@ -91,6 +94,10 @@ impl Containers {
             self.unpause(&container.id).await?;
         }
         self.tell(&container, Action::Kill, &[("signal", number.to_string())]);
+        if number == signal::KILL {
+            // Clients look next how it ended. One that hangs in the kernel is not waited for.
+            self.ends_within(&container, Some(KILL_SEEN)).await;
+        }
         Ok(())
     }
 

@@ -48,7 +48,8 @@ impl Wait {
         let reached = |seen: &Seen| {
             seen.removed
                 || match until {
-                    Until::NotRunning => !seen.phase.is_active(),
+                    // One that is about to be started again has ended all the same.
+                    Until::NotRunning => !seen.phase.is_active() || seen.exits > exits,
                     Until::NextExit => seen.exits > exits,
                     Until::Removed => false,
                 }
