@@ -120,14 +120,7 @@ impl Facts {
                 CgroupVersion::V1 => exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"),
                 CgroupVersion::V2 => exists("/proc/swaps"),
             },
-            block_weight: match cgroup {
-                CgroupVersion::V1 => {
-                    exists("/sys/fs/cgroup/blkio/blkio.weight")
-                        || exists("/sys/fs/cgroup/blkio/blkio.bfq.weight")
-                }
-                // Whether the root's children have it depends on the devices' schedulers; runtimes know.
-                CgroupVersion::V2 => true,
-            },
+            block_weight: shares_blocks(cgroup)?,
             cpus: processors(&cpuset_cpus),
             cpuset_cpus,
             cpuset_mems: cpuset("mems")?,
@@ -221,6 +214,29 @@ fn read_if_there(path: &str) -> Result<String> {
     match read(path) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(String::new()),
         read => read,
+    }
+}
+
+/// Whether groups have a weight for block devices. In the second version the root has none, but shows by
+/// another file that iocost gives it to the others; BFQ gives it when it is loaded.
+fn shares_blocks(version: CgroupVersion) -> Result<bool> {
+    let root = Path::new("/sys/fs/cgroup");
+    let has = |dir: &Path, names: &[&str]| names.iter().any(|name| dir.join(name).exists());
+    match version {
+        CgroupVersion::V1 => Ok(has(
+            &root.join("blkio"),
+            &["blkio.weight", "blkio.bfq.weight"],
+        )),
+        CgroupVersion::V2 if has(root, &["io.cost.qos"]) => Ok(true),
+        CgroupVersion::V2 => {
+            for entry in std::fs::read_dir(root).map_err(io_error("read", root))? {
+                let dir = entry.map_err(io_error("read", root))?.path();
+                if has(&dir, &["io.weight", "io.bfq.weight"]) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
     }
 }
 

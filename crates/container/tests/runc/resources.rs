@@ -41,6 +41,15 @@ fn privileged_control_groups_have_the_limits() {
 }
 
 #[test]
+fn privileged_a_weight_is_given_or_left_out() {
+    check(
+        "echo runs",
+        |settings| settings.host.resources.block_weight = Some(500),
+        "runs",
+    );
+}
+
+#[test]
 fn privileged_who_wants_more_memory_is_killed() {
     check(
         "head -c 100m /dev/zero | tail > /dev/null; echo $?",
