@@ -1,6 +1,6 @@
 //! `GET /containers/json`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use lapstrake_engine::containers::{Phase, Record, now};
 use lapstrake_engine::settings::{HealthStatus, MountKind};
@@ -66,16 +66,20 @@ pub(super) async fn list(call: &Call) -> Answered {
     answer::ok(&shown)
 }
 
-/// Every container with its sizes, the newest first, for `docker system df`. One that went meanwhile is left out.
-pub(crate) async fn summaries(daemon: &Arc<Daemon>) -> Vec<Value> {
-    let mut records = daemon.containers.records();
+/// Every container with its sizes, the newest first, for `docker system df`; `images` are the sizes of images by id.
+/// It may look at rooms, and so wait. One that went meanwhile is left out.
+pub(crate) fn summaries(daemon: &Daemon, images: &BTreeMap<String, u64>) -> Vec<Value> {
+    let containers = &daemon.containers;
+    let mut records = containers.records();
     records.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-    let mut shown = Vec::new();
-    for record in &records {
-        let line = summary(daemon, record);
-        shown.extend(with_sizes(daemon, record, line).await);
-    }
-    shown
+    let shown = records.iter().filter_map(|record| {
+        let writable = containers.writable_bytes(&record.id).ok()?;
+        let image = images.get(&record.image).copied().unwrap_or_default();
+        let mut line = summary(daemon, record);
+        put_sizes(&mut line, writable, image + writable);
+        Some(line)
+    });
+    shown.collect()
 }
 
 /// One line of a list.
@@ -100,12 +104,16 @@ fn summary(daemon: &Daemon, record: &Record) -> Value {
 
 async fn with_sizes(daemon: &Daemon, record: &Record, mut line: Value) -> Result<Value, Failure> {
     let sizes = daemon.containers.sizes(&record.id).await?;
-    // As in Docker, what is nothing is left out.
-    if sizes.writable > 0 {
-        line["SizeRw"] = json!(sizes.writable);
-    }
-    line["SizeRootFs"] = json!(sizes.root);
+    put_sizes(&mut line, sizes.writable, sizes.root);
     Ok(line)
+}
+
+fn put_sizes(line: &mut Value, writable: u64, root: u64) {
+    // As in Docker, what is nothing is left out.
+    if writable > 0 {
+        line["SizeRw"] = json!(writable);
+    }
+    line["SizeRootFs"] = json!(root);
 }
 
 /// A command as one line: words with spaces are quoted.

@@ -1,6 +1,6 @@
 //! What takes room, as `docker system df` shows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lapstrake_bridge::blocking;
@@ -50,18 +50,23 @@ impl Reckonings {
 }
 
 async fn reckon(daemon: Arc<Daemon>) -> Result<Arc<Usage>, Failure> {
-    let containers = containers::summaries(&daemon).await;
     let reckon = move || {
         let mut images = summaries(&daemon.engine, NEWEST)?;
+        let sizes: BTreeMap<_, _> = (images.iter())
+            .map(|image| (image.id.clone(), image.size))
+            .collect();
         let records = daemon.containers.records();
+        let mut users: BTreeMap<_, i64> = BTreeMap::new();
+        for record in &records {
+            *users.entry(&record.image).or_default() += 1;
+        }
         for image in &mut images {
-            let users = records.iter().filter(|record| record.image == image.id);
-            image.containers = i64::try_from(users.count()).unwrap_or(i64::MAX);
+            image.containers = users.get(&image.id).copied().unwrap_or_default();
         }
         Ok::<_, Failure>(Usage {
             images,
             layers: daemon.engine.layer_bytes()?,
-            containers,
+            containers: containers::summaries(&daemon, &sizes),
             volumes: volumes::with_usage(&daemon),
         })
     };

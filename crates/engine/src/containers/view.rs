@@ -30,7 +30,7 @@ impl Containers {
             let image = engine.writable(&id)?.image;
             let layers = engine.config(&image)?.value().rootfs.diff_ids.clone();
             let layers = engine.store.state().layers(&layers)?;
-            let image: u64 = layers.iter().flatten().map(|layer| layer.data_len).sum();
+            let image: u64 = layers.iter().flatten().map(|layer| layer.tar_len).sum();
             Ok(Sizes {
                 writable,
                 root: image + writable,
