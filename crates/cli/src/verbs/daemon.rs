@@ -33,7 +33,7 @@ const THREADS: usize = 4;
 
 /// Answer the docker command and whatever else speaks the Docker Engine API, until stopped.
 ///
-/// Containers go on when it stops. Settings of [daemon] in the configuration hold where nothing is typed.
+/// Containers go on when it stops. Settings in the table daemon of the configuration hold where nothing is typed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Daemon {
     /// Where to listen: unix:///PATH or tcp://HOST:PORT; may be given again (default:
