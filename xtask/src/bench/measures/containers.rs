@@ -3,6 +3,8 @@
 //! All run without a network. The daemons are asked by the same client; podman has none. Memory is that of the
 //! daemon and all it starts, but for what runs in containers.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,11 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
         for side in sides {
             side.pull(&reference)?;
         }
+        for side in [&ours, &docker] {
+            let watch = side.group.watch_memory();
+            std::thread::sleep(IDLE);
+            tally.saw("memory idle, MB", side.name, megabytes(watch.peak()));
+        }
         for _round in 0..scratch.repeats() {
             started(&sides, &reference, &mut tally)?;
         }
@@ -51,9 +58,6 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
         }
         for side in daemons {
             disk_usage(side, &reference, scratch.repeats(), &mut tally)?;
-            let watch = side.group.watch_memory();
-            std::thread::sleep(IDLE);
-            tally.saw("memory idle, MB", side.name, megabytes(watch.peak()));
         }
     }
     Docker.clean(&dir.join("docker"))?;
@@ -187,13 +191,32 @@ fn disk_usage(side: &Side, reference: &str, repeats: usize, tally: &mut Tally) -
     }
     for _round in 0..repeats * RUNS {
         let seconds = timed(|| side.tool().args(["system", "df"]).output())?.1;
-        tally.saw(
-            "system df, 200 images and containers, s",
-            side.name,
-            seconds,
-        );
+        let quantity = "system df, 200 images and containers, s";
+        tally.saw(quantity, side.name, seconds);
+        let seconds = timed(|| ask(&side.dir.join("docker.sock"), "/v1.41/system/df"))?.1;
+        let quantity = "the same without the client, s";
+        tally.saw(quantity, side.name, seconds);
     }
     Ok(())
+}
+
+/// Asks a daemon, and waits for the whole answer.
+fn ask(socket: &Path, path: &str) -> Result<()> {
+    let asked = || {
+        let mut stream = UnixStream::connect(socket)?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = asked().io("ask", socket)?;
+    if answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200") {
+        return Ok(());
+    }
+    Err(Error::Unexpected {
+        what: format!("GET {path}"),
+        why: answer,
+    })
 }
 
 /// Who runs containers.
