@@ -38,11 +38,11 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
             "run",
             "-d",
             "--name",
-            "c",
+            "at-work",
             "--network",
             "none",
             "-v",
-            "v:/volume",
+            "data:/volume",
         ];
         let run = ours.tool().args(run).arg(&reference);
         run.args(["sleep", "3600"]).output()?;
@@ -50,7 +50,7 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
         for _round in 0..scratch.repeats() {
             for (quantity, work) in WORK {
                 for (place, inside) in [("root", "/srv"), ("volume", "/volume")] {
-                    let exec = ours.tool().args(["exec", "c", "sh", "-c"]);
+                    let exec = ours.tool().args(["exec", "at-work", "sh", "-c"]);
                     tally.saw(quantity, place, timed_in(exec, inside, work)?);
                 }
                 let shell = Tool::new("sh").arg("-c");
@@ -61,7 +61,7 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
                 );
             }
         }
-        ours.tool().args(["rm", "-f", "c"]).output()?;
+        ours.tool().args(["rm", "-f", "at-work"]).output()?;
     }
     files::remove_tree(&dir)?;
     Ok(tally.rows())
