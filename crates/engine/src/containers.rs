@@ -78,10 +78,10 @@ pub use prune::{PruneContainers, PrunedContainers};
 pub use reconcile::Reconciled;
 pub use record::{Nanoseconds, Phase, Record, State, nanoseconds, now};
 pub use remove::HowToRemove;
+pub use size::{Size, Sizes};
 pub use stop::Stop;
 pub use update::Update;
 pub use usage::Sample;
-pub use view::Sizes;
 pub use wait::{Until, Wait};
 
 pub use lapstrake_container::archive::PathStat;

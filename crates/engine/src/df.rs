@@ -8,6 +8,7 @@
 //! plain directories, and what drivers unpacked.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::time::SystemTime;
 
 use lapstrake_oci::{DiffId, Digest};
@@ -220,6 +221,13 @@ impl Engine {
         }
         Ok(uses)
     }
+}
+
+/// What lies below a path, itself included; nothing if it is not there.
+pub(crate) fn below(path: &Path) -> Result<Held> {
+    let mut files = Vec::new();
+    lapstrake_store::measure(path, &mut files)?;
+    Ok(Once::default().held(&files))
 }
 
 /// Files that were counted: one with several names counts where it is met first.

@@ -13,6 +13,7 @@ mod df;
 mod error;
 pub mod events;
 mod export;
+mod facts;
 mod history;
 mod image;
 mod image_events;
@@ -139,6 +140,7 @@ pub struct Engine {
     /// Held while a writable layer is made or removed.
     writables: Mutex<()>,
     events: Arc<events::Bus>,
+    known_facts: facts::KnownFacts,
 }
 
 /// How to open the store.
@@ -196,6 +198,7 @@ impl Engine {
             rooms: OnceLock::new(),
             writables: Mutex::new(()),
             events: Arc::default(),
+            known_facts: facts::KnownFacts::default(),
         };
         if engine.store.access() == lapstrake_store::Access::Owner {
             engine.keep_private()?;

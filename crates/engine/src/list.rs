@@ -13,7 +13,6 @@ use crate::Engine;
 use crate::error::Result;
 use crate::names::{ImageName, is_tagged};
 use crate::prune::{Label, has_all};
-use crate::when;
 
 /// An image, for a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +76,7 @@ impl Engine {
                 }
                 Err(error) => Err(error),
             };
+        (self.known_facts).keep(&names.iter().map(|(image, _)| &image.config).collect());
         let found: Vec<_> = parallel::map(&names, read)?.into_iter().flatten().collect();
         let mut images: HashMap<DiffId, BTreeSet<Digest>> = HashMap::new();
         for (summary, layers) in &found {
@@ -150,16 +150,15 @@ impl Engine {
         target: &Digest,
         lens: &HashMap<DiffId, u64>,
     ) -> Result<(ImageSummary, Vec<DiffId>)> {
-        let config = self.config(image)?;
-        let config = config.value();
-        let layers = &config.rootfs.diff_ids;
+        let facts = self.facts_of(&image.config)?;
+        let layers = &facts.layers;
         let summary = ImageSummary {
             reference: image.reference.clone(),
             id: image.config.clone(),
             manifest: image.manifest.clone(),
             target: target.clone(),
-            created: config.created.as_deref().and_then(when::rfc3339),
-            labels: config.config.labels.clone(),
+            created: facts.created,
+            labels: facts.labels.clone(),
             layers: layers.len(),
             bytes: layers.iter().filter_map(|id| lens.get(id)).sum(),
             shared_bytes: 0,

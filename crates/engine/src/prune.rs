@@ -14,7 +14,6 @@ use crate::Engine;
 use crate::error::{Error, Result};
 use crate::names::is_tagged;
 use crate::remove::Removed;
-use crate::when;
 
 /// Which images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,15 +113,14 @@ impl Engine {
             if !prune.reads_configs() {
                 break;
             }
-            let config = match self.config(&candidate.names[0]) {
-                Ok(config) => config,
+            let facts = match self.facts_of(&candidate.names[0].config) {
+                Ok(facts) => facts,
                 // It can't be used, and nothing is known of it that would exempt it.
                 Err(Error::Store(lapstrake_store::Error::Missing(_))) => continue,
                 Err(error) => return Err(error),
             };
-            let config = config.value();
-            candidate.labels.clone_from(&config.config.labels);
-            candidate.created = config.created.as_deref().and_then(when::rfc3339);
+            candidate.labels.clone_from(&facts.labels);
+            candidate.created = facts.created;
         }
         Ok(candidates)
     }

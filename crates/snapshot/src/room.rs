@@ -203,6 +203,19 @@ impl Rooms {
         }
     }
 
+    /// Bytes of what is not a directory, in the directories of a room, by looking at every file; nothing for an
+    /// image file that is not mounted.
+    pub fn files(&self, id: &RoomId) -> Result<Option<u64>> {
+        let held = self.shelf.hold(id)?;
+        if self.backing_of(&held)? != Backing::Image {
+            return Ok(walk::usage(held.path())?.files);
+        }
+        match self.seats.is_taken(id.as_str())? {
+            true => Ok(walk::usage(&self.seats.path(id.as_str()))?.files),
+            false => Ok(None),
+        }
+    }
+
     /// Changes the limit of a room, also while it is used. Larger is always possible where there is
     /// a limit; smaller, if what is used fits (and, in an image file, if nobody uses it).
     pub fn resize(&self, id: &RoomId, limit: Limit) -> Result<()> {

@@ -79,7 +79,7 @@ pub use state::{
     VolumeRecord, WritableRecord,
 };
 pub use sweep::Swept;
-pub use usage::{FileUse, freed};
+pub use usage::{FileUse, freed, measure};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};

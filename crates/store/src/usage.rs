@@ -28,8 +28,11 @@ impl FileUse {
     }
 }
 
-/// What lies below a path; nothing if it is not there.
-pub(crate) fn measure(path: &Path, found: &mut Vec<FileUse>) -> Result<()> {
+/// What lies below a path, itself included; nothing if it is not there.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn measure(path: &Path, found: &mut Vec<FileUse>) -> Result<()> {
     let (file, is_dir) = match std::fs::symlink_metadata(path) {
         Ok(metadata) => (FileUse::from(&metadata), metadata.is_dir()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -155,8 +155,8 @@ impl Containers {
     fn make_layer(&self, container: &Container, claimed: &Claimed, limit: Limit) -> Result<()> {
         let id = &container.id;
         self.inner.engine.create_over(claimed, id, limit)?;
-        let bytes = self.settle_size(container);
-        container.change(|record| record.state.writable_bytes = bytes);
+        let size = self.new_size(container);
+        container.change(|record| record.state.size = size);
         let files = self.places(id).files;
         super::launch::make_dir(&files)?;
         let mounts = container.with(|record| record.settings.host.mounts.clone());

@@ -98,12 +98,12 @@ impl Containers {
     pub(crate) async fn end(&self, container: &Arc<Container>, ended: Ended) -> Result<Next> {
         let this = Arc::clone(container);
         let torn_down = self.blocking(move |all| {
-            let bytes = all.settle_size(&this);
+            let size = all.settle_size(&this);
             all.tear_down(&this.id)?;
-            Ok(bytes)
+            Ok(size)
         });
-        let (bytes, failed) = match torn_down.await {
-            Ok(bytes) => (bytes, String::new()),
+        let (size, failed) = match torn_down.await {
+            Ok(size) => (size, String::new()),
             Err(error) => (None, error.to_string()),
         };
         let ran = container.with(|record| {
@@ -131,7 +131,7 @@ impl Containers {
             state.finished = Some(ended.at);
             state.error = [ended.error.as_str(), &failed].join(" ").trim().to_owned();
             state.restarts = if again { restarts + 1 } else { restarts };
-            state.writable_bytes = bytes.or(state.writable_bytes);
+            state.size = size.or(state.size);
         });
         let auto_remove = container.with(|record| record.settings.host.auto_remove);
         let goes = auto_remove && wait.is_none();

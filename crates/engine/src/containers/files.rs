@@ -91,8 +91,8 @@ impl Containers {
         if !container.phase().has_process() {
             let this = Arc::clone(&container);
             let settle = move |all: &Self| {
-                let bytes = all.settle_size(&this);
-                this.change(|record| record.state.writable_bytes = bytes);
+                let size = all.settle_size(&this);
+                this.change(|record| record.state.size = size);
                 all.save(&this)
             };
             self.blocking(settle).await?;

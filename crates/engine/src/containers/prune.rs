@@ -25,7 +25,7 @@ pub struct PruneContainers {
 pub struct PrunedContainers {
     /// Ids.
     pub ids: Vec<String>,
-    /// Bytes of their writable layers.
+    /// Bytes that the file system got back: of their writable layers, logs and other files.
     pub bytes: u64,
 }
 
@@ -43,10 +43,9 @@ impl Containers {
         let mut pruned = PrunedContainers::default();
         for record in self.records().iter().filter(|record| which.takes(record)) {
             let id = record.id.clone();
-            let bytes = self
-                .blocking(move |all| all.writable_bytes(&id))
-                .await
-                .unwrap_or(0);
+            // One whose room is gone takes nothing.
+            let held = self.blocking(move |all| all.takes(&*all.find(&id)?)).await;
+            let bytes = held.map_or(0, |held| held.bytes);
             if doing == Doing::It {
                 let how = HowToRemove {
                     force: false,
@@ -63,6 +62,8 @@ impl Containers {
             pruned.bytes += bytes;
         }
         if doing == Doing::It {
+            // What is said to be free is.
+            self.blocking(|all| Ok(all.inner.engine.settle()?)).await?;
             let attributes = BTreeMap::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
             self.events()
                 .publish(EventKind::Container, Action::Prune, "", attributes);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use lapstrake_container::settings::{Health, Settings};
 
+use super::size::Size;
+
 /// A moment: nanoseconds since 1970.
 pub type Nanoseconds = i64;
 
@@ -55,8 +57,8 @@ pub struct State {
     pub stopped: bool,
     /// What its health checks say, if it has any.
     pub health: Option<Health>,
-    /// Bytes of its writable layer when it ended last, or was made: known without looking again.
-    pub writable_bytes: Option<u64>,
+    /// What its writable layer used when it ended last, or was made: known without looking again.
+    pub size: Option<Size>,
 }
 
 /// What a container does.

@@ -5,40 +5,8 @@ use std::path::PathBuf;
 use lapstrake_container::spec;
 
 use super::Containers;
-use super::error::Result;
-
-/// What a container uses of the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Bytes of its writable layer.
-    pub writable: u64,
-    /// Bytes of that and of its image.
-    pub root: u64,
-}
 
 impl Containers {
-    /// What a container uses of the disk.
-    ///
-    /// # Errors
-    /// If there is none of that name, or its layer can't be read.
-    pub async fn sizes(&self, name: &str) -> Result<Sizes> {
-        let name = name.to_owned();
-        self.blocking(move |all| {
-            let writable = all.writable_bytes(&name)?;
-            let id = all.find(&name)?.id.clone();
-            let engine = &all.inner.engine;
-            let image = engine.writable(&id)?.image;
-            let layers = engine.config(&image)?.value().rootfs.diff_ids.clone();
-            let layers = engine.store.state().layers(&layers)?;
-            let image: u64 = layers.iter().flatten().map(|layer| layer.tar_len).sum();
-            Ok(Sizes {
-                writable,
-                root: image + writable,
-            })
-        })
-        .await
-    }
-
     /// Where what stays of a container is: its `hosts`, `hostname` and `resolv.conf`.
     pub fn files(&self, id: &str) -> PathBuf {
         self.places(id).files

@@ -165,6 +165,7 @@ pub(super) fn usage(seats: &Seats, room: &Path, name: &str) -> Result<Usage> {
     Ok(Usage {
         bytes: used * BLOCK,
         inodes: Some(inodes_used.saturating_sub(superblock::RESERVED_INODES)),
+        files: None,
         limit: Limit {
             bytes: record.limit.bytes,
             // As many as came of it: inodes come in steps.

@@ -107,6 +107,9 @@ pub struct Usage {
     pub bytes: u64,
     /// Inodes; `None` where they are not counted (btrfs).
     pub inodes: Option<u64>,
+    /// Bytes on disk of what is not a directory, in the directories of the room; `None` where files are not
+    /// looked at.
+    pub files: Option<u64>,
     /// What it is held to.
     pub limit: Limit,
     /// How that is known.

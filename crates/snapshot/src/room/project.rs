@@ -37,6 +37,7 @@ pub(super) fn usage(room: &Held, project: u32) -> Result<Usage> {
     Ok(Usage {
         bytes: quota.bytes,
         inodes: Some(quota.inodes),
+        files: None,
         limit: Limit {
             bytes: quota.bytes_max,
             inodes: quota.inodes_max,

@@ -48,6 +48,7 @@ pub(super) fn usage(room: &Held) -> Result<Option<Usage>> {
     Ok(quota.map(|quota| Usage {
         bytes: quota.bytes,
         inodes: None,
+        files: None,
         limit: Limit {
             bytes: quota.bytes_max,
             inodes: None,
