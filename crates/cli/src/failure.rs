@@ -88,6 +88,14 @@ pub(crate) enum Failure {
     /// Containers that can't be found at the daemon's start.
     #[error(transparent)]
     Containers(#[from] lapstrake_engine::containers::Error),
+    /// Volumes can't be looked at.
+    #[error(transparent)]
+    Volumes(lapstrake_engine::VolumeError),
+    /// A pruning of a store that a daemon owns.
+    #[error(
+        "{0}; if that is the daemon: docker system prune, or lapstrake prune --dry-run to look"
+    )]
+    PruneBesideOwner(Error),
     /// A signal ended it.
     #[error("interrupted: {0}")]
     Interrupted(&'static str),
@@ -96,6 +104,16 @@ pub(crate) enum Failure {
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
+    /// As somebody who wants to prune should be told.
+    pub(crate) fn of_prune(self) -> Self {
+        match self {
+            Self::Engine(error) if error.class() == Class::Unavailable => {
+                Self::PruneBesideOwner(error)
+            }
+            other => other,
+        }
+    }
+
     /// A word for what kind of failure it is.
     pub(crate) fn class(&self) -> &'static str {
         match self.exit_code() {
@@ -120,7 +138,9 @@ impl Failure {
             | Self::Output(_)
             | Self::Write { .. }
             | Self::Serve(_)
+            | Self::Volumes(_)
             | Self::Containers(_) => 1,
+
             Self::Input { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => 3,
                 std::io::ErrorKind::PermissionDenied => 4,
@@ -144,7 +164,7 @@ impl Failure {
             Self::NoWritable(_) => 3,
             // As shells say it of Ctrl-C.
             Self::Interrupted(_) => 130,
-            Self::Engine(error) => match error.class() {
+            Self::Engine(error) | Self::PruneBesideOwner(error) => match error.class() {
                 Class::Internal | Class::Invalid => 1,
                 Class::NotFound => 3,
                 Class::PermissionDenied => 4,

@@ -112,6 +112,20 @@ pub(crate) fn removed(removed: &Removed, doing: Doing, context: &Context) {
     ));
 }
 
+/// Prints what of a kind would go.
+pub(crate) fn would_go(kind: &str, names: &[String], freed: u64, context: &Context) {
+    if context.json {
+        json(&serde_json::json!({
+            "dry_run": true, "kind": kind, "names": names, "bytes": freed,
+        }));
+        return;
+    }
+    for name in names {
+        put(&format!("would remove {kind}: {name}"));
+    }
+    context.say(&format!("would free: {}", bytes(freed)));
+}
+
 /// Prints the list of writable layers.
 pub(crate) fn writables(layers: &[WritableSummary]) {
     let width = |of: fn(&WritableSummary) -> usize, least: usize| {

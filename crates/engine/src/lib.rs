@@ -36,6 +36,7 @@ mod storage;
 mod tag;
 mod volumes;
 mod when;
+mod would_prune;
 mod writable;
 
 pub use check::{CheckReport, DamagedLayer, Depth, Verdict, check};

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use lapstrake_engine::{self as engine, Doing, Which};
+use lapstrake_engine::containers::PruneContainers;
+use lapstrake_engine::{self as engine, Doing, PruneVolumes, Which};
 
 use super::filter::{Filter, until};
 use crate::context::Context;
@@ -25,22 +26,58 @@ pub(crate) struct Prune {
     /// several must all apply. dangling=false is --all.
     #[arg(long, value_name = "FILTER")]
     filter: Vec<Filter>,
+    /// With --dry-run: what docker container prune would remove, instead of images.
+    #[arg(long, requires = "dry_run")]
+    containers: bool,
+    /// With --dry-run: what docker volume prune would remove, instead of images; with --all, those with names too.
+    #[arg(long, requires = "dry_run")]
+    volumes: bool,
 }
 
 impl Prune {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
-        let engine = context.own()?;
         let now = SystemTime::now();
-        let doing = if self.dry_run {
-            Doing::Nothing
-        } else {
-            Doing::It
+        if self.containers || self.volumes {
+            return self.would_go(context, now);
+        }
+        // A look can be had beside a daemon.
+        let (engine, doing) = match self.dry_run {
+            true => (context.read()?, Doing::Nothing),
+            false => (context.own().map_err(Failure::of_prune)?, Doing::It),
         };
         let removed = engine.prune(&self.what(now)?, doing, now)?;
         if doing == Doing::It {
             engine.empty_trash()?;
         }
         render::removed(&removed, doing, context);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says which containers and volumes the daemon would remove.
+    fn would_go(&self, context: &Context, now: SystemTime) -> Result<ExitCode> {
+        let what = self.what(now)?;
+        let engine = context.read()?;
+        if self.containers {
+            let which = PruneContainers {
+                labels: what.labels.clone(),
+                not_labels: what.not_labels.clone(),
+                until: what.until,
+            };
+            let gone = engine.prunable_containers(&which)?;
+            render::would_go("container", &gone.ids, gone.bytes, context);
+        }
+        if self.volumes {
+            if what.until.is_some() {
+                return Err(Failure::Contradiction("--volumes", "until="));
+            }
+            let which = PruneVolumes {
+                named: self.all,
+                labels: what.labels,
+                not_labels: what.not_labels,
+            };
+            let gone = engine.prunable_volumes(&which).map_err(Failure::Volumes)?;
+            render::would_go("volume", &gone.volumes, gone.bytes, context);
+        }
         Ok(ExitCode::SUCCESS)
     }
 

@@ -73,7 +73,7 @@ impl Containers {
 }
 
 impl PruneContainers {
-    fn takes(&self, record: &Record) -> bool {
+    pub(crate) fn takes(&self, record: &Record) -> bool {
         let labels = &record.settings.execution.labels;
         let old = (self.until).is_none_or(|until| record.created < nanoseconds(until));
         !record.state.phase.is_active()

@@ -1,11 +1,13 @@
 //! Pruning: volumes that no container uses. As Docker's engine has it, volumes with options are left alone, and
 //! unless all are asked for, so are those that were given a name.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Error, Result};
-use super::{UsersOf, VolumeDetails, Volumes};
-use crate::prune::{Doing, Label};
+use super::record::Record;
+use super::{ANONYMOUS_LABEL, UsersOf, VolumeDetails, Volumes};
+use crate::prune::{Doing, Label, has_all};
 
 /// Which volumes to prune.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,13 +68,28 @@ impl Volumes {
 
 impl PruneVolumes {
     fn includes(&self, volume: &VolumeDetails) -> bool {
-        let has = |label: &Label| {
-            let value = volume.labels.get(&label.key);
-            value.is_some_and(|value| label.value.as_ref().is_none_or(|wanted| wanted == value))
-        };
-        let exempt = !self.not_labels.is_empty() && self.not_labels.iter().all(has);
-        let asked = self.named || volume.is_anonymous();
-        asked && volume.options.is_empty() && self.labels.iter().all(has) && !exempt
+        self.takes(&volume.labels, &volume.options)
+    }
+
+    fn takes(&self, labels: &BTreeMap<String, String>, options: &BTreeMap<String, String>) -> bool {
+        let exempt = !self.not_labels.is_empty() && has_all(labels, &self.not_labels);
+        let asked = self.named || labels.contains_key(ANONYMOUS_LABEL);
+        asked && options.is_empty() && has_all(labels, &self.labels) && !exempt
+    }
+
+    /// Whether a volume is included that has this record; then what was kept of its size, if that still holds.
+    pub(crate) fn takes_record(
+        &self,
+        name: &str,
+        body: &str,
+        boot_id: &str,
+    ) -> Result<Option<Option<u64>>> {
+        let record = Record::from_json(name, body)?;
+        let kept = record
+            .counted
+            .filter(|counted| counted.boot_id == boot_id)
+            .map(|counted| counted.bytes);
+        Ok(self.takes(&record.labels, &record.options).then_some(kept))
     }
 }
 

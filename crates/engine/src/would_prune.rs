@@ -1,0 +1,105 @@
+//! What pruning containers and volumes would remove, for whoever only reads the store, beside a daemon that owns it.
+//!
+//! It is chosen by the same rules as the daemon's own prunings, from records in the database. Sizes are those
+//! that were kept; of what has none, every file is looked at.
+
+use std::collections::BTreeSet;
+
+use lapstrake_container::settings::MountKind;
+use lapstrake_snapshot::room::{self, Policy, Reserve, RoomId, Rooms};
+
+use crate::Engine;
+use crate::containers::{PruneContainers, PrunedContainers, Record};
+use crate::error::Result;
+use crate::volumes::{self, PruneVolumes, PrunedVolumes, VolumeError};
+
+impl Engine {
+    /// The containers that pruning would remove, and what that would free.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn prunable_containers(&self, which: &PruneContainers) -> Result<PrunedContainers> {
+        let mut pruned = PrunedContainers::default();
+        let files = self.root().join("state").join("container-files");
+        for record in self.container_records()? {
+            if !which.takes(&record) {
+                continue;
+            }
+            let room = match record.state.size {
+                Some(size) => size.room,
+                None => footprint(self.rooms()?, &record.id)?,
+            };
+            pruned.bytes += room + crate::df::below(&files.join(&record.id))?.bytes;
+            pruned.ids.push(record.id);
+        }
+        Ok(pruned)
+    }
+
+    /// The volumes that pruning would remove, and what that would free.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn prunable_volumes(
+        &self,
+        which: &PruneVolumes,
+    ) -> std::result::Result<PrunedVolumes, VolumeError> {
+        let mut pruned = PrunedVolumes::default();
+        let used = self.used_volumes()?;
+        let home = volumes::home(self.root());
+        if !home.exists() {
+            return Ok(pruned);
+        }
+        let policy = Policy {
+            backing: None,
+            reserve: Reserve::Nothing,
+        };
+        let rooms = Rooms::open(&home, &volumes::rooms_run(&self.run_path), policy)?;
+        let (rows, boot) = {
+            let state = self.store.state();
+            (state.volumes()?, state.boot_id().to_owned())
+        };
+        for row in rows {
+            if used.contains(&row.name) {
+                continue;
+            }
+            if let Some(kept) = which.takes_record(&row.name, &row.body, &boot)? {
+                let bytes = match kept {
+                    Some(bytes) => bytes,
+                    None => footprint(&rooms, &row.name)?,
+                };
+                pruned.bytes += bytes;
+                pruned.volumes.push(row.name);
+            }
+        }
+        Ok(pruned)
+    }
+
+    /// Containers, as the database has them. One that can't be read is left out: the daemon leaves it alone, too.
+    fn container_records(&self) -> Result<Vec<Record>> {
+        let rows = self.store.state().containers()?;
+        let records = rows
+            .iter()
+            .filter_map(|row| serde_json::from_str(&row.body).ok());
+        Ok(records.collect())
+    }
+
+    fn used_volumes(&self) -> Result<BTreeSet<String>> {
+        let mut used = BTreeSet::new();
+        for record in self.container_records()? {
+            let points = record.settings.host.mounts.into_iter();
+            let volumes = points.filter(|point| point.kind == MountKind::Volume);
+            used.extend(volumes.filter_map(|point| point.name));
+        }
+        Ok(used)
+    }
+}
+
+/// What a room takes of the disk; nothing if it is gone.
+fn footprint(rooms: &Rooms, name: &str) -> std::result::Result<u64, room::Error> {
+    let id: RoomId = name.parse()?;
+    match rooms.footprint(&id) {
+        Ok(usage) => Ok(usage.bytes),
+        Err(room::Error::Missing(_)) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
