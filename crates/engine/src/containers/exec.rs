@@ -237,7 +237,7 @@ impl Containers {
     /// Gives a command's terminal another size.
     ///
     /// # Errors
-    /// If there is none of that id, or it has no terminal.
+    /// If there is none of that id, or it does not run.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
         let (container, exec) = self.find_exec(id)?;
         let client = Client::new(&self.places(&container.id).exec(&exec.id));

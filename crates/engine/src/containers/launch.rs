@@ -298,9 +298,11 @@ impl Containers {
             };
             let client = self.monitor(&dir, &orders)?;
             let stream = streams.map(|streams| client.attach(streams)).transpose()?;
+            // Before it starts: its monitor goes when it has ended, and that may be at once.
+            let wait = client.wait()?.into_stream();
             let pid = client.start().map_err(exec_error)?;
             super::container::held(&exec.outcome).pid = Some(pid);
-            Ok((client.wait()?.into_stream(), stream))
+            Ok((wait, stream))
         };
         started().inspect_err(|_failed| drop(remove_dir(&dir)))
     }

@@ -6,19 +6,26 @@
 use lapstrake_tree::changes::{Change, ChangeKind};
 
 /// What the engine mounts on.
-const STUBS: [&str; 3] = ["etc/hostname", "etc/hosts", "etc/resolv.conf"];
+const STUBS: [&str; 6] = [
+    "dev",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "proc",
+    "sys",
+];
 const PARENT: &str = "etc";
 
 /// Takes stubs out of a list, and their directory if nothing else in it changed.
 pub(super) fn hide(list: &mut Vec<Change>) {
-    let before = list.len();
     let is_stub = |change: &Change| {
         change.kind == ChangeKind::Added
             && STUBS.iter().any(|stub| stub.as_bytes() == &*change.path)
     };
-    list.retain(|change| !is_stub(change));
     let below = |change: &Change| change.path.starts_with(b"etc/");
-    if list.len() < before && !list.iter().any(below) {
+    let made_some = list.iter().any(|change| is_stub(change) && below(change));
+    list.retain(|change| !is_stub(change));
+    if made_some && !list.iter().any(below) {
         let is_parent = |change: &Change| {
             change.kind != ChangeKind::Deleted && PARENT.as_bytes() == &*change.path
         };
@@ -54,6 +61,7 @@ mod tests {
             &[(Modified, "etc"), (Added, "etc/hosts"), (Added, "etc/own")],
             &["etc", "etc/own"],
         );
+        check(&[(Added, "dev"), (Modified, "etc")], &["etc"]);
         check(
             &[(Modified, "etc"), (Modified, "etc/hosts")],
             &["etc", "etc/hosts"],

@@ -329,7 +329,8 @@ impl Monitor {
 
     fn resize(&mut self, size: crate::orders::Size) -> Answer {
         let Some(terminal) = &mut self.orders.terminal else {
-            return refused("it has no terminal");
+            // As with Docker: clients resize what they are attached to, whatever it is.
+            return Answer::Done;
         };
         // For when the terminal comes.
         terminal.size = Some(size);
