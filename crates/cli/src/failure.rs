@@ -1,6 +1,6 @@
 //! Why a command failed, and with which code it exits.
 
-use lapstrake_engine::{Class, Error};
+use lapstrake_engine::{Class, Error, StoreError};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,7 @@ impl Failure {
     /// As somebody who wants to prune should be told.
     pub(crate) fn of_prune(self) -> Self {
         match self {
-            Self::Engine(error) if error.class() == Class::Unavailable => {
+            Self::Engine(error @ Error::Store(StoreError::InUse { .. })) => {
                 Self::PruneBesideOwner(error)
             }
             other => other,
