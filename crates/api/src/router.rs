@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use crate::answer::{self, Answered, Response, Said};
 use crate::call::Call;
@@ -16,7 +16,7 @@ use crate::{containers, images, networks, system, unsupported, volumes};
 pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
     let answered = match Call::of(daemon, request) {
-        Ok(call) => route(call).await,
+        Ok(call) => answer_whole(call).await,
         // In words, as Docker has it: an old client may not read our errors.
         Err(old @ Refused::TooOld(_)) => {
             Ok(answer::text(StatusCode::BAD_REQUEST, format!("{old}\n")))
@@ -32,6 +32,18 @@ pub(crate) async fn answer(daemon: &Arc<Daemon>, request: Request<Said>) -> Resp
     });
     answer::stamp(&mut response);
     response
+}
+
+/// Answers, and does what changes something to its end even if the client goes: a container that was started
+/// for somebody who no longer listens is there all the same, and has to be known.
+async fn answer_whole(call: Call) -> Answered {
+    if matches!(call.method, Method::GET | Method::HEAD) {
+        return route(call).await;
+    }
+    match tokio::spawn(route(call)).await {
+        Ok(answered) => answered,
+        Err(panicked) => Err(Failure::internal(format!("internal error: {panicked}"))),
+    }
 }
 
 /// An answer on its way.

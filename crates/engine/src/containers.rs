@@ -167,8 +167,12 @@ impl Containers {
         blocking(move || step(&this)).await?
     }
 
-    /// Writes a container's record; waits until it is on disk.
+    /// Writes a container's record, unless it is gone; waits until it is on disk.
     fn save(&self, container: &Container) -> Result<()> {
+        let gone = held(&container.saving);
+        if *gone {
+            return Ok(());
+        }
         let record = container.record();
         let body = serde_json::to_string(&record)
             .map_err(|error| Error::Internal(format!("cannot write a record: {error}")))?;

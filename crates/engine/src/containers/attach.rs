@@ -51,7 +51,9 @@ impl Containers {
             Attachment::Now(waiting_stream(stream)?)
         } else {
             let (give, stream) = oneshot::channel();
-            held(&container.waiting).push(Waiting { streams, give });
+            let mut waiting = held(&container.waiting);
+            waiting.retain(|one| !one.give.is_closed());
+            waiting.push(Waiting { streams, give });
             Attachment::Later(stream)
         };
         drop(changing);

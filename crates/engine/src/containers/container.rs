@@ -17,6 +17,9 @@ pub(crate) struct Container {
     pub(crate) id: String,
     record: Mutex<Record>,
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held while its record is written, so that the last that is written is the newest. Whether it is to be
+    /// written no more, because the container is gone.
+    pub(crate) saving: Mutex<bool>,
     seen: watch::Sender<Seen>,
     /// Who attached before the start.
     pub(crate) waiting: Mutex<Vec<Waiting>>,
@@ -57,6 +60,7 @@ impl Container {
             id: record.id.clone(),
             record: Mutex::new(record),
             changing: tokio::sync::Mutex::new(()),
+            saving: Mutex::new(false),
             seen: watch::Sender::new(seen),
             waiting: Mutex::default(),
             execs: Mutex::default(),

@@ -10,7 +10,6 @@ use lapstrake_container::settings::wait_before_restart;
 use lapstrake_monitor::Exit;
 
 use super::container::Container;
-use super::error::Result;
 use super::record::{Phase, now};
 use super::remove::Known;
 use super::{Containers, HowToRemove};
@@ -68,13 +67,9 @@ impl Containers {
             let next = all.end(&container, ended).await;
             drop(changing);
             match next {
-                Ok(Next::Nothing) => {}
-                Ok(Next::Remove) => all.remove_ended(&container).await,
-                Ok(Next::Restart(wait)) => all.restart_after(container, wait),
-                Err(error) => all.note(&format!(
-                    "container {}: its end could not be recorded: {error}",
-                    container.id
-                )),
+                Next::Nothing => {}
+                Next::Remove => all.remove_ended(&container).await,
+                Next::Restart(wait) => all.restart_after(container, wait),
             }
         });
     }
@@ -95,7 +90,7 @@ impl Containers {
 
     /// Cleans up after a container that ended, and writes it down. The caller keeps it from changing
     /// otherwise, and does what is left to do when it lets go.
-    pub(crate) async fn end(&self, container: &Arc<Container>, ended: Ended) -> Result<Next> {
+    pub(crate) async fn end(&self, container: &Arc<Container>, ended: Ended) -> Next {
         let this = Arc::clone(container);
         let torn_down = self.blocking(move |all| {
             let size = all.settle_size(&this);
@@ -137,7 +132,13 @@ impl Containers {
         let goes = auto_remove && wait.is_none();
         if !goes {
             let this = Arc::clone(container);
-            self.blocking(move |all| all.save(&this)).await?;
+            if let Err(error) = self.blocking(move |all| all.save(&this)).await {
+                // What is to be done is done all the same: the exit record tells a later daemon.
+                self.note(&format!(
+                    "container {}: its end could not be recorded: {error}",
+                    container.id
+                ));
+            }
         }
         if ended.out_of_memory {
             self.tell(container, Action::OutOfMemory, &[]);
@@ -147,11 +148,11 @@ impl Containers {
             ("execDuration", ran.as_secs().to_string()),
         ];
         self.tell(container, Action::Die, &how);
-        Ok(match wait {
+        match wait {
             Some(wait) => Next::Restart(wait),
             None if goes => Next::Remove,
             None => Next::Nothing,
-        })
+        }
     }
 
     pub(crate) async fn remove_ended(&self, container: &Arc<Container>) {

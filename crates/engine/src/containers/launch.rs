@@ -35,12 +35,17 @@ impl Containers {
     /// Starts a container that does not run. After an error all is as before.
     pub(crate) fn launch(&self, container: &Container) -> Result<Launched> {
         let record = container.record();
-        // Of a run before this one, something may still be going away.
+        // Of a run before this one, something may still be going away, or could not be taken down.
         self.wait_until_clean(&record.id)?;
+        if self.places(&record.id).run.exists() {
+            self.tear_down(&record.id)?;
+        }
         let launched = self.set_up(container, &record);
         if launched.is_err() {
             // The failure is what to tell.
             drop(self.wait_until_clean(&record.id));
+            // Nor must what a monitor began that was killed run on.
+            self.kill_unmonitored(container);
             if let Err(error) = self.tear_down(&record.id) {
                 self.note(&format!("container {}: {error}", record.id));
             }

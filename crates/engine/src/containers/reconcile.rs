@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::wire::State as MonitorState;
@@ -18,6 +19,11 @@ use super::record::{Phase, Record, now};
 use super::{ContainerOptions, Containers, HowToRemove, Inner};
 use crate::Engine;
 use crate::Volumes;
+
+/// How long a runtime that was at work when the last daemon ended may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether it has come to an end.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What was found when the daemon started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,21 +75,33 @@ impl Containers {
             }),
         };
         let mut found = Reconciled::default();
-        let (containers, swept, live) = all.blocking(Self::gather).await?;
+        let (containers, swept, live, known) = all.blocking(Self::gather).await?;
         found.containers = containers.len();
         found.swept = swept;
-        let known: BTreeSet<String> = containers.iter().map(|one| one.id.clone()).collect();
         for container in containers {
             let has_dir = live.contains(&container.id);
-            all.reconcile(container, has_dir, &mut found).await?;
+            let id = container.id.clone();
+            if let Err(error) = all.reconcile(container, has_dir, &mut found).await {
+                // The others are served all the same.
+                all.note(&format!("container {id}: {error}"));
+            }
         }
         let settle = move |all: &Self| Ok(all.inner.volumes.settle(&|id| known.contains(id))?);
         found.swept += all.blocking(settle).await?.removed.len();
         Ok((all, found))
     }
 
-    /// Reads the records, and sweeps what has none.
-    fn gather(&self) -> Result<(Vec<Arc<Container>>, usize, BTreeSet<String>)> {
+    /// Reads the records, and sweeps what has none. The containers, how much was swept, the ids of those that have
+    /// something in the run directory, and the ids of all that have a record, readable or not.
+    #[expect(clippy::type_complexity, reason = "taken apart by its one caller")]
+    fn gather(
+        &self,
+    ) -> Result<(
+        Vec<Arc<Container>>,
+        usize,
+        BTreeSet<String>,
+        BTreeSet<String>,
+    )> {
         for dir in [self.run_dir(), self.files_dir(), self.runtime_state()] {
             std::fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
         }
@@ -112,8 +130,10 @@ impl Containers {
                 "sweeping the run directory of {id}, which has no record"
             ));
             self.end_monitor(id);
-            self.tear_down(id)?;
-            swept += 1;
+            match self.tear_down(id) {
+                Ok(()) => swept += 1,
+                Err(error) => self.note(&format!("the run directory of {id}: {error}")),
+            }
         }
         for writable in self.inner.engine.store.state().writables()? {
             if is_id(&writable.name) && !known.contains(&writable.name) {
@@ -121,15 +141,19 @@ impl Containers {
                     "sweeping the writable layer {}, which has no record",
                     writable.name
                 ));
-                self.inner.engine.remove_writable(&writable.name)?;
-                swept += 1;
+                match self.inner.engine.remove_writable(&writable.name) {
+                    Ok(()) => swept += 1,
+                    Err(error) => {
+                        self.note(&format!("the writable layer {}: {error}", writable.name));
+                    }
+                }
             }
         }
         for id in names_in(&self.files_dir())?.difference(&known) {
             super::launch::remove_dir(&self.files_dir().join(id))?;
             swept += 1;
         }
-        Ok((containers, swept, live))
+        Ok((containers, swept, live, known))
     }
 
     async fn reconcile(
@@ -172,7 +196,7 @@ impl Containers {
                     "container {} ended with code {} while no daemon was there {}",
                     container.id, ended.code, ended.error
                 ));
-                match self.end(&container, ended).await? {
+                match self.end(&container, ended).await {
                     Next::Nothing => {}
                     Next::Remove => self.remove_ended(&container).await,
                     Next::Restart(wait) => {
@@ -203,7 +227,7 @@ impl Containers {
                 if again {
                     found.started += 1;
                     container.change(|record| record.state.phase = Phase::Restarting);
-                    self.restart_after(container, std::time::Duration::ZERO);
+                    self.restart_after(container, Duration::ZERO);
                 }
             }
         }
@@ -217,24 +241,16 @@ impl Containers {
             return Ok(Finding::Removing);
         }
         let client = Client::new(&places.run);
-        let state = if has_dir { client.state().ok() } else { None };
+        let state = if has_dir { settled(&client) } else { None };
         match state {
             Some(MonitorState::Running { pid }) => {
                 if let Ok(wait) = client.wait() {
                     return Ok(Finding::Runs(pid, wait.into_stream()));
                 }
             }
-            Some(MonitorState::Starting) => {
-                // The runtime is at work: this waits for it.
-                if let Ok(mut wait) = client.wait() {
-                    let exit = wait.exit().ok();
-                    let ended = exit.map_or_else(
-                        || Ended::unseen("it was not started"),
-                        |exit| Ended::of(&exit),
-                    );
-                    return Ok(Finding::Ended(ended));
-                }
-            }
+            // The runtime waits for something, such as a file system that does not answer. Nobody was told of
+            // this start.
+            Some(MonitorState::Starting) => self.kill_unmonitored(container),
             Some(MonitorState::NotStarted) => {
                 // It may go by itself meanwhile.
                 drop(client.dismiss());
@@ -256,6 +272,8 @@ impl Containers {
             return Ok(Finding::Ended(ended));
         }
         if has_dir {
+            // Its monitor may have been killed while the runtime was at work.
+            self.kill_unmonitored(container);
             self.tear_down(&container.id)?;
         }
         Ok(Finding::AsRecorded)
@@ -289,6 +307,17 @@ impl Containers {
             .and_then(|runtime| runtime.order(&["delete", "--force", id]));
         if let Err(error) = deleted {
             self.note(&format!("container {id}: {error}"));
+        }
+    }
+}
+
+/// How far a monitor is, when the runtime that it may have called has come to an end; it gets [`PATIENCE`].
+fn settled(client: &Client) -> Option<MonitorState> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match client.state().ok()? {
+            MonitorState::Starting if Instant::now() < deadline => std::thread::sleep(LOOK),
+            state => return Some(state),
         }
     }
 }

@@ -120,7 +120,10 @@ impl Containers {
             self.remove_anonymous_volumes(container);
         }
         super::launch::remove_dir(&self.places(id).files)?;
+        // Whoever had something to write down of it comes too late.
+        let mut gone = super::container::held(&container.saving);
         self.inner.engine.store.state().remove_container(id)?;
+        *gone = true;
         Ok(())
     }
 }

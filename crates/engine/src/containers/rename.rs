@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{Error, Result};
+use super::record::Phase;
 use super::{Containers, names};
 use crate::events::Action;
 
@@ -18,6 +19,12 @@ impl Containers {
         }
         let new = names::checked(new)?.to_owned();
         let _changing = container.changing.lock().await;
+        if matches!(container.phase(), Phase::Removing | Phase::Dead) {
+            return Err(Error::Conflict(format!(
+                "container {} is marked for removal and cannot be renamed",
+                container.id
+            )));
+        }
         let old = container.with(|record| record.name.clone());
         if old == new {
             return Err(Error::Invalid(

@@ -70,11 +70,12 @@ impl Containers {
             state.health = None;
         });
         let this = Arc::clone(container);
-        self.blocking(move |all| all.save(&this)).await?;
+        let saved = self.blocking(move |all| all.save(&this)).await;
+        // It runs, whether that could be written down or not.
         self.tell(container, Action::Start, &[]);
         self.watch_end(Arc::clone(container), wait);
         self.watch_health(Arc::clone(container));
-        Ok(())
+        saved
     }
 
     /// Writes down that a start failed. A container that was to be removed when it ended is removed.
@@ -91,7 +92,10 @@ impl Containers {
             state.error = error.to_string();
         });
         let this = Arc::clone(container);
-        self.blocking(move |all| all.save(&this)).await?;
+        if let Err(error) = self.blocking(move |all| all.save(&this)).await {
+            // Why it was not started is what to tell.
+            self.note(&format!("container {}: {error}", container.id));
+        }
         if container.with(|record| record.settings.host.auto_remove) {
             self.remove_held(container, super::HowToRemove::AUTOMATIC)
                 .await?;
