@@ -249,3 +249,46 @@ fn privileged_scenario_docker_sees_what_a_container_uses() {
     );
     daemon.done(&["rm", "box"]);
 }
+
+/// Bytes that what belongs to containers and volumes takes below a store's root, as `du` counts.
+fn taken(daemon: &Daemon) -> u64 {
+    let state = daemon.path("root/state");
+    let dirs = ["containers", "container-files", "volumes"].map(|name| state.join(name));
+    let du = std::process::Command::new("du")
+        .args(["--summarize", "--total", "--block-size=1"])
+        .args(dirs)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(du.stdout).unwrap();
+    let total = text.lines().last().and_then(|line| line.split_once('\t'));
+    total.unwrap().0.parse().unwrap()
+}
+
+#[test]
+fn privileged_scenario_docker_reclaims_what_it_says() {
+    let Some(daemon) = running("reclaims", &["-v", "nowhere:/data"]) else {
+        return;
+    };
+    let fill = "head -c 3000000 /dev/zero > /some; head -c 70000 /dev/zero > /data/more; mkdir /d; echo said";
+    daemon.done(&["exec", "box", "sh", "-c", fill]);
+    daemon.done(&["stop", "-t", "1", "box"]);
+    daemon.done(&["create", "--name", "untouched", "busybox"]);
+    let sizes = daemon.done(&["ps", "-a", "--size", "--format", "{{.Names}} {{.Size}}"]);
+    assert!(sizes.contains("untouched 0B ("), "{sizes}");
+    assert!(sizes.contains("box 3MB ("), "{sizes}");
+    for (what, request) in [
+        ("containers", "POST /containers/prune"),
+        (
+            "volumes",
+            "POST /volumes/prune?filters=%7B%22all%22:%5B%22true%22%5D%7D",
+        ),
+    ] {
+        let before = taken(&daemon);
+        let (_, body) = daemon.raw(request);
+        let said = body.split("\"SpaceReclaimed\":").nth(1).unwrap_or_default();
+        let digits = said.split(|c: char| !c.is_ascii_digit()).next();
+        let said: u64 = digits.unwrap_or_default().parse().unwrap();
+        assert!(said > 70_000, "{what}: {body}");
+        assert_eq!(before - taken(&daemon), said, "{what}: {body}");
+    }
+}
