@@ -135,7 +135,9 @@ impl Containers {
                 Err(error) => self.note(&format!("the run directory of {id}: {error}")),
             }
         }
-        for writable in self.inner.engine.store.state().writables()? {
+        // The database is let go before what is swept asks for it.
+        let writables = self.inner.engine.store.state().writables()?;
+        for writable in writables {
             if is_id(&writable.name) && !known.contains(&writable.name) {
                 self.note(&format!(
                     "sweeping the writable layer {}, which has no record",
