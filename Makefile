@@ -1,14 +1,16 @@
 # make run     what Lapstrake does, with a real Debian image (IMAGE=… for one from a registry)
 # make test    everything that CI runs
+# make judge  bollard's and docker-py's own tests against the daemon, from crates.io and PyPI (SUITE=… for one)
 # make bench   the measures of docs/benchmarks.md (WHAT=… for some of them)
 #
 # Debian packages that are missing are installed with apt-get. Rust is not: see README.md.
 
 .POSIX:
-.PHONY: run test bench need-rust
+.PHONY: run test judge bench need-rust
 
 IMAGE =
 WHAT =
+SUITE =
 
 BUILD_PACKAGES = gcc libc6-dev make
 IMAGE_PACKAGES = debootstrap skopeo docker-registry
@@ -25,6 +27,10 @@ test: need-rust
 	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
 	command -v docker >/dev/null || scripts/need docker.io
 	cargo run --quiet --locked --package xtask -- check
+
+judge: need-rust
+	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) curl python3-venv
+	cargo run --quiet --locked --package xtask -- judge $(SUITE)
 
 bench: need-rust
 	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(BENCH_PACKAGES)

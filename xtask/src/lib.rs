@@ -10,6 +10,7 @@ pub mod error;
 pub mod files;
 pub mod hashing;
 pub mod images;
+pub mod judge;
 pub mod registry;
 
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, check, demo, error, images, registry};
+use xtask::{bench, check, demo, error, images, judge, registry};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -51,6 +51,11 @@ enum Command {
     Work(bench::work::Work),
     /// Format, lints, docs, doc tests, tests and tidy rules: what CI calls green.
     Check,
+    /// Run bollard's and docker-py's tests against our daemon (all, or the suites named).
+    Judge {
+        /// `bollard`, `docker-py`.
+        suites: Vec<String>,
+    },
     /// Make images from Debian packages (all of them, or those named).
     Images {
         /// Their names.
@@ -84,6 +89,7 @@ fn run(arguments: &Arguments) -> xtask::Result<()> {
     let cache = arguments.cache.as_deref();
     match &arguments.command {
         Command::Check => check::run(),
+        Command::Judge { suites } => judge::run(&images::Cache::open(cache)?, suites),
         Command::Demo { image } => demo::run(&images::Cache::open(cache)?, image.as_deref()),
         Command::Bench {
             what,

@@ -60,6 +60,11 @@ impl Cache {
         self.root.join("debs")
     }
 
+    /// Suites of tests that others wrote, and what they need.
+    pub fn judge(&self) -> PathBuf {
+        self.root.join("judge")
+    }
+
     /// Storage of docker-registry, filled with the images.
     pub fn registry(&self) -> PathBuf {
         self.root.join("registry")
