@@ -203,7 +203,9 @@ impl Engine {
 
     fn writable_uses(&self) -> Result<Vec<WritableUse>> {
         let mut uses = Vec::new();
-        for record in self.store.state().writables()? {
+        // The database is let go before rooms are looked at.
+        let records = self.store.state().writables()?;
+        for record in records {
             let held = match self.rooms()?.footprint(&record.name.parse()?) {
                 Ok(usage) => Held {
                     bytes: usage.bytes,

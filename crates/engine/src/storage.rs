@@ -6,7 +6,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lapstrake_drivers::choose::{self, Choice, DriverName, Facts, Paths};
 use lapstrake_drivers::options::Options;
@@ -57,6 +57,8 @@ pub struct StorageInfo {
 pub(crate) struct Storage {
     request: StorageRequest,
     driver: OnceLock<Arc<dyn Driver>>,
+    /// Held while one is chosen: two that try the same things in the same place disturb each other.
+    choosing: Mutex<()>,
 }
 
 impl Storage {
@@ -64,6 +66,7 @@ impl Storage {
         Self {
             request,
             driver: OnceLock::new(),
+            choosing: Mutex::default(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Storage {
         Self {
             request: StorageRequest::DEFAULT,
             driver: OnceLock::from(driver),
+            choosing: Mutex::default(),
         }
     }
 }
@@ -116,6 +120,11 @@ impl Engine {
 
     /// The driver for new roots.
     pub(crate) fn driver(&self) -> Result<&Arc<dyn Driver>> {
+        if let Some(driver) = self.storage.driver.get() {
+            return Ok(driver);
+        }
+        let choosing = self.storage.choosing.lock();
+        let _choosing = choosing.unwrap_or_else(PoisonError::into_inner);
         if let Some(driver) = self.storage.driver.get() {
             return Ok(driver);
         }

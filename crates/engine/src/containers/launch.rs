@@ -64,8 +64,9 @@ impl Containers {
         let orders = self.orders(record, &places)?;
         let client = self.monitor(&places.run, &orders)?;
         connect_waiting(container, &client)?;
-        let pid = client.start().map_err(start_error)?;
+        // Before it starts: its monitor goes when it has ended, and that may be at once.
         let wait = client.wait()?.into_stream();
+        let pid = client.start().map_err(start_error)?;
         Ok(Launched {
             pid: i32::try_from(pid).map_err(|_| Error::Internal(format!("pid {pid}")))?,
             wait,
