@@ -52,7 +52,7 @@ impl Daemon {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
@@ -79,6 +79,50 @@ impl Daemon {
         let output = self.docker(arguments);
         assert!(!output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Kills it with -9.
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Starts it again after a kill.
+    pub(crate) fn again(&mut self) {
+        self.child.wait().unwrap();
+        self.child = serve(self.dir.path(), &[]);
+        self.wait();
+    }
+
+    /// Stops it, and lets the store be checked.
+    pub(crate) fn stop_and_check(&mut self) -> Output {
+        stop(&mut self.child);
+        let mut check = Command::new(env!("CARGO_BIN_EXE_lapstrake"));
+        check.arg("--root").arg(self.path("root"));
+        check.arg("--run-dir").arg(self.path("run"));
+        check.arg("check").output().unwrap()
+    }
+
+    /// What is in a directory of its own, but for hidden names; nothing if that is not there.
+    pub(crate) fn names_in(&self, dir: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(dir)).into_iter().flatten();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
+            .collect()
+    }
+
+    /// Command lines of processes beside the daemon that have to do with its directories: monitors and runtimes.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let own = self.child.id().to_string();
+        let dir = self.path("run").display().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter(|process| process.file_name() != *own);
+        let lines = lines.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        lines
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&dir))
+            .collect()
     }
 
     /// Head and body of the answer to a request as it is on the wire.
@@ -150,6 +194,16 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Containers outlive their daemon, and must not outlive a test that failed.
+            let host = format!("unix://{}", self.socket().display());
+            let script = "docker ps -aq | xargs -r docker rm -f -v";
+            let mut remove = Command::new("timeout");
+            remove
+                .args(["30", "sh", "-c", script])
+                .env("DOCKER_HOST", host);
+            drop(remove.output());
+        }
         stop(&mut self.child);
         let left = fs::read_to_string("/proc/self/mounts").unwrap();
         let dir = self.dir.path().to_string_lossy().into_owned();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene fails")]
 
 mod access;
+mod chaos;
 mod daemon;
 mod docker;
 mod files;
