@@ -1,7 +1,7 @@
 //! Removing all containers that don't run.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::{Error, Result};
 use super::record::{Record, nanoseconds};
@@ -29,6 +29,9 @@ pub struct PrunedContainers {
     pub bytes: u64,
 }
 
+/// How long one with which something else is done is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Containers {
     /// Removes containers that don't run, without their volumes.
     ///
@@ -51,7 +54,15 @@ impl Containers {
                     force: false,
                     volumes: false,
                 };
-                match self.remove(&record.id, how).await {
+                let Ok(container) = self.find(&record.id) else {
+                    continue;
+                };
+                let changing = tokio::time::timeout(PATIENCE, container.changing.lock());
+                let Ok(_changing) = changing.await else {
+                    // It is being started, or files are copied, and its volume does not answer: the others go on.
+                    continue;
+                };
+                match self.remove_held(&container, how).await {
                     Ok(()) => {}
                     // It was started or removed meanwhile.
                     Err(Error::Conflict(_) | Error::NoContainer(_)) => continue,

@@ -20,8 +20,8 @@ use super::{ContainerOptions, Containers, HowToRemove, Inner};
 use crate::Engine;
 use crate::Volumes;
 
-/// How long a runtime that was at work when the last daemon ended may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long runtimes that were at work when the last daemon ended may take, all together.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks whether it has come to an end.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -78,10 +78,14 @@ impl Containers {
         let (containers, swept, live, known) = all.blocking(Self::gather).await?;
         found.containers = containers.len();
         found.swept = swept;
+        let deadline = Instant::now() + PATIENCE;
         for container in containers {
             let has_dir = live.contains(&container.id);
             let id = container.id.clone();
-            if let Err(error) = all.reconcile(container, has_dir, &mut found).await {
+            if let Err(error) = all
+                .reconcile(container, has_dir, deadline, &mut found)
+                .await
+            {
                 // The others are served all the same.
                 all.note(&format!("container {id}: {error}"));
             }
@@ -162,11 +166,13 @@ impl Containers {
         &self,
         container: Arc<Container>,
         has_dir: bool,
+        deadline: Instant,
         found: &mut Reconciled,
     ) -> Result<()> {
         let (this, all) = (Arc::clone(&container), self.clone());
         let finding = if has_dir || container.phase() != Phase::Created {
-            self.blocking(move |_| all.look_at(&this, has_dir)).await?
+            self.blocking(move |_| all.look_at(&this, has_dir, deadline))
+                .await?
         } else {
             Finding::AsRecorded
         };
@@ -236,14 +242,18 @@ impl Containers {
         Ok(())
     }
 
-    fn look_at(&self, container: &Container, has_dir: bool) -> Result<Finding> {
+    fn look_at(&self, container: &Container, has_dir: bool, deadline: Instant) -> Result<Finding> {
         let phase = container.phase();
         let places = self.places(&container.id);
         if phase == Phase::Removing {
             return Ok(Finding::Removing);
         }
         let client = Client::new(&places.run);
-        let state = if has_dir { settled(&client) } else { None };
+        let state = if has_dir {
+            settled(&client, deadline)
+        } else {
+            None
+        };
         match state {
             Some(MonitorState::Running { pid }) => {
                 if let Ok(wait) = client.wait() {
@@ -313,9 +323,8 @@ impl Containers {
     }
 }
 
-/// How far a monitor is, when the runtime that it may have called has come to an end; it gets [`PATIENCE`].
-fn settled(client: &Client) -> Option<MonitorState> {
-    let deadline = Instant::now() + PATIENCE;
+/// How far a monitor is, when the runtime that it may have called has come to an end, or the time is over.
+fn settled(client: &Client, deadline: Instant) -> Option<MonitorState> {
     loop {
         match client.state().ok()? {
             MonitorState::Starting if Instant::now() < deadline => std::thread::sleep(LOOK),
