@@ -64,10 +64,10 @@ impl Client {
         }
     }
 
-    /// Gives the process's terminal another size; before the start too.
+    /// Gives the process's terminal another size; before the start too. Without a terminal nothing happens.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it has none.
+    /// [`Error::Gone`] if there is no monitor.
     pub fn resize(&self, size: Size) -> Result<()> {
         self.order(Request::Resize(size))
     }

@@ -100,13 +100,12 @@ pub(crate) fn privileged_nonsense_is_refused() {
     stream.write_all(b"nonsense").unwrap();
     assert_eq!(stream.read(&mut [0; 10]).unwrap_or(0), 0);
     assert_eq!(client.state().unwrap(), State::NotStarted);
-    assert!(matches!(
-        client.resize(lapstrake_monitor::orders::Size {
-            height: 1,
-            width: 1
-        }),
-        Err(Error::Refused { .. })
-    ));
+    // Without a terminal there is nothing to resize: clients ask anyhow.
+    let size = lapstrake_monitor::orders::Size {
+        height: 1,
+        width: 1,
+    };
+    client.resize(size).unwrap();
     client.dismiss().unwrap();
 }
 
