@@ -1,24 +1,30 @@
 //! Who holds what of the disk.
 //!
-//! Nothing is counted twice and nothing is left out: what images have for themselves, what several share,
-//! content that no image has, writable layers and the store's own areas add up to what `du` says of the
+//! Nothing is counted twice and nothing is left out: what holders have for themselves, what several share,
+//! content that nobody holds, the store's own areas and what is no part of it add up to what `du` says of the
 //! root. What pruning would free comes from the very plan that pruning carries out.
 //!
-//! Content is looked at and not read. Only what no file system counts is walked: writable layers that are
-//! plain directories, and what drivers unpacked.
+//! Holders are images, containers and other writable layers, and volumes. What one holds *alone* comes back
+//! when it goes and nothing else does; what it *shares* stays as long as another of its holders does.
+//!
+//! Content is looked at and not read. Only what no file system counts is walked: writable layers and volumes that
+//! are plain directories, and what drivers unpacked. Sizes that are kept elsewhere are not asked: this is the look
+//! that they can be compared with. It can be had beside a daemon.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
+mod contents;
+mod kept;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lapstrake_oci::{DiffId, Digest};
 use lapstrake_snapshot::LiveRoot;
-use lapstrake_snapshot::room;
-use lapstrake_store::{Area, FileUse, Inventory, Object, Parent, freed};
+use lapstrake_store::{Area, FileUse, Inventory, Object, freed};
 
 use crate::Engine;
+use crate::containers::Phase;
 use crate::error::Result;
-use crate::names::{familiar, is_tagged};
 use crate::prune::{Prune, Which};
 
 /// Bytes and inodes on the disk.
@@ -37,8 +43,12 @@ pub struct ObjectUse {
     pub object: Object,
     /// What it takes: a layer with its index.
     pub held: Held,
+    /// Of a layer, bytes of its tar: what clients are told of its size.
+    pub tar: Option<u64>,
     /// How many images have it.
     pub images: usize,
+    /// How many writable layers, those of containers too, lie on it.
+    pub writables: usize,
 }
 
 /// An image.
@@ -52,13 +62,13 @@ pub struct ImageUse {
     pub id: Digest,
     /// Its manifest.
     pub manifest: Digest,
-    /// What it alone has.
-    pub unique: Held,
-    /// What other images have too.
+    /// What it alone holds.
+    pub alone: Held,
+    /// What others hold too.
     pub shared: Held,
     /// All that it has, the largest first.
     pub objects: Vec<ObjectUse>,
-    /// The writable layers on it.
+    /// The writable layers on it, of containers too.
     pub writables: Vec<String>,
     /// Whether all its layers are mounted.
     pub mounted: bool,
@@ -67,7 +77,7 @@ pub struct ImageUse {
 /// A writable layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritableUse {
-    /// Its name.
+    /// Its name; a container's is that of the container's id.
     pub name: String,
     /// Its image, as it was called then.
     pub image: String,
@@ -75,6 +85,48 @@ pub struct WritableUse {
     pub mounted: bool,
     /// What it takes of the disk; nothing if its room is gone.
     pub held: Held,
+    /// What it alone holds of its image: something only when the image has no name any more.
+    pub content: Held,
+    /// What it shares of its image.
+    pub shared: Held,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerUse {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its image, as it was named when the container was made.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// What it does.
+    pub phase: Phase,
+    /// Its writable layer, if it has one.
+    pub layer: Option<WritableUse>,
+    /// Its log.
+    pub logs: Held,
+    /// What else is kept of it: `/etc/hosts` and the like, its last exit.
+    pub files: Held,
+    /// Bytes that it wrote, as clients are told; not known of one that runs.
+    pub written: Option<u64>,
+    /// The volumes that it uses.
+    pub volumes: Vec<String>,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeUse {
+    /// Its name.
+    pub name: String,
+    /// Whether the client gave it no name.
+    pub anonymous: bool,
+    /// What it takes of the disk: nothing, if its options name a file system.
+    pub held: Held,
+    /// The containers that use it, by name.
+    pub containers: Vec<String>,
 }
 
 /// Everything below a store's root.
@@ -82,16 +134,22 @@ pub struct WritableUse {
 pub struct DiskUsage {
     /// Images, the largest first.
     pub images: Vec<ImageUse>,
-    /// What several images have, once.
+    /// What several holders have of images, once.
     pub shared: Held,
-    /// Content that no image has, the largest first.
+    /// Content that nobody holds, the largest first.
     pub loose: Vec<ObjectUse>,
-    /// Writable layers, by name.
+    /// Containers, by name.
+    pub containers: Vec<ContainerUse>,
+    /// Writable layers that are no container's, by name.
     pub writables: Vec<WritableUse>,
+    /// Volumes, by name.
+    pub volumes: Vec<VolumeUse>,
     /// Roots that are mounted.
     pub mounts: Vec<LiveRoot>,
-    /// Everything else.
+    /// The store's own.
     pub areas: BTreeMap<Area, Held>,
+    /// What nothing here explains, by its path below the root.
+    pub unknown: BTreeMap<PathBuf, Held>,
     /// All of it.
     pub total: Held,
     /// Bytes that `prune` would free.
@@ -105,9 +163,14 @@ pub struct DiskUsage {
 }
 
 impl Held {
-    fn add(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.inodes += other.inodes;
+    /// The sum of all these.
+    pub fn sum(all: impl IntoIterator<Item = Self>) -> Self {
+        let mut sum = Self::default();
+        for held in all {
+            sum.bytes += held.bytes;
+            sum.inodes += held.inodes;
+        }
+        sum
     }
 }
 
@@ -118,26 +181,61 @@ impl ImageUse {
     }
 }
 
-impl DiskUsage {
-    /// What images and content that no image has take.
-    pub fn content(&self) -> Held {
-        let mut all = self.shared;
-        for image in &self.images {
-            all.add(image.unique);
-        }
-        for object in &self.loose {
-            all.add(object.held);
-        }
-        all
+impl WritableUse {
+    /// What comes back when it goes.
+    pub fn alone(&self) -> Held {
+        Held::sum([self.held, self.content])
+    }
+}
+
+impl ContainerUse {
+    /// What comes back when it goes; its volumes stay.
+    pub fn alone(&self) -> Held {
+        let layer = self.layer.as_ref().map(WritableUse::alone);
+        Held::sum([layer.unwrap_or_default(), self.logs, self.files])
     }
 
-    /// Writable layers together.
+    /// What it shares of its image.
+    pub fn shared(&self) -> Held {
+        self.layer
+            .as_ref()
+            .map_or_else(Held::default, |layer| layer.shared)
+    }
+}
+
+impl DiskUsage {
+    /// What images take, and content that nobody holds.
+    pub fn content(&self) -> Held {
+        let alone = Held::sum(self.images.iter().map(|image| image.alone));
+        let loose = Held::sum(self.loose.iter().map(|object| object.held));
+        Held::sum([self.shared, alone, loose])
+    }
+
+    /// What containers take.
+    pub fn contained(&self) -> Held {
+        Held::sum(self.containers.iter().map(ContainerUse::alone))
+    }
+
+    /// What writable layers take that are no container's.
     pub fn written(&self) -> Held {
-        let mut all = Held::default();
-        for layer in &self.writables {
-            all.add(layer.held);
-        }
-        all
+        Held::sum(self.writables.iter().map(WritableUse::alone))
+    }
+
+    /// What volumes take.
+    pub fn in_volumes(&self) -> Held {
+        Held::sum(self.volumes.iter().map(|volume| volume.held))
+    }
+
+    /// What nothing here explains.
+    pub fn unexplained(&self) -> Held {
+        Held::sum(self.unknown.values().copied())
+    }
+
+    fn add_up(&mut self) {
+        let areas = Held::sum(self.areas.values().copied());
+        let holders = [self.content(), self.contained(), self.written()];
+        let others = [self.in_volumes(), areas, self.unexplained()];
+        self.total = Held::sum(holders.into_iter().chain(others));
     }
 }
 
@@ -176,52 +274,35 @@ impl Engine {
         let objects: BTreeMap<_, _> = (holdings.objects.iter())
             .map(|(object, files)| (object, once.held(files)))
             .collect();
-        let areas: BTreeMap<_, _> = (holdings.areas.iter())
-            .map(|(area, files)| (*area, once.held(files)))
+        let areas = (holdings.areas.iter()).map(|(area, files)| (*area, once.held(files)));
+        let areas = areas.collect();
+        let unknown =
+            (holdings.unknown.iter()).map(|(path, files)| (path.clone(), once.held(files)));
+        let unknown = unknown.collect();
+        let layers = self.store.state().every_layer()?;
+        let tars: HashMap<_, _> = (layers.into_iter())
+            .map(|layer| (layer.diff_id, layer.tar_len))
             .collect();
-        let images = Images::of(&inventory, &objects, &mounted);
+        let contents = contents::Contents::of(&inventory, &objects, &tars);
         let mut usage = DiskUsage {
-            shared: images.shared(),
-            loose: images.loose(),
-            images: images.all(),
-            writables: self.writable_uses()?,
+            shared: contents.shared(),
+            loose: contents.loose(),
+            images: contents.images(&mounted),
+            containers: Vec::new(),
+            writables: Vec::new(),
+            volumes: Vec::new(),
             mounts,
             areas,
+            unknown,
             total: Held::default(),
             prunable,
             prunable_all,
             prunable_quarantine,
             prunable_unfinished,
         };
-        usage.total = usage.content();
-        usage.total.add(usage.written());
-        for held in usage.areas.values() {
-            usage.total.add(*held);
-        }
+        self.kept(&contents, &mut usage)?;
+        usage.add_up();
         Ok(usage)
-    }
-
-    fn writable_uses(&self) -> Result<Vec<WritableUse>> {
-        let mut uses = Vec::new();
-        // The database is let go before rooms are looked at.
-        let records = self.store.state().writables()?;
-        for record in records {
-            let held = match self.rooms()?.footprint(&record.name.parse()?) {
-                Ok(usage) => Held {
-                    bytes: usage.bytes,
-                    inodes: usage.inodes.unwrap_or_default(),
-                },
-                Err(room::Error::Missing(_)) => Held::default(),
-                Err(error) => return Err(error.into()),
-            };
-            uses.push(WritableUse {
-                mounted: self.is_mounted(&record.name)?,
-                image: familiar(&record.image.reference),
-                name: record.name,
-                held,
-            });
-        }
-        Ok(uses)
     }
 }
 
@@ -247,136 +328,4 @@ impl Once {
         }
         held
     }
-}
-
-/// Images and what they have.
-struct Images<'a> {
-    inventory: &'a Inventory,
-    objects: &'a BTreeMap<&'a Object, Held>,
-    mounted: &'a BTreeSet<DiffId>,
-    /// By manifest.
-    has: BTreeMap<&'a Digest, BTreeSet<Object>>,
-    /// How many images have it.
-    images: BTreeMap<Object, usize>,
-}
-
-impl<'a> Images<'a> {
-    fn of(
-        inventory: &'a Inventory,
-        objects: &'a BTreeMap<&'a Object, Held>,
-        mounted: &'a BTreeSet<DiffId>,
-    ) -> Self {
-        let mut children: BTreeMap<&Object, Vec<&Object>> = BTreeMap::new();
-        for (parent, child) in &inventory.edges {
-            if let Parent::Object(parent) = parent {
-                children.entry(parent).or_default().push(child);
-            }
-        }
-        let mut has: BTreeMap<&Digest, BTreeSet<Object>> = BTreeMap::new();
-        for name in &inventory.names {
-            let manifest = Object::Blob(name.image.manifest.clone());
-            let all = has.entry(&name.image.manifest).or_default();
-            all.extend(
-                children
-                    .get(&manifest)
-                    .into_iter()
-                    .flatten()
-                    .copied()
-                    .cloned(),
-            );
-            all.extend([manifest, Object::Blob(name.target.clone())]);
-        }
-        let mut images: BTreeMap<Object, usize> = BTreeMap::new();
-        for object in has.values().flatten() {
-            *images.entry(object.clone()).or_default() += 1;
-        }
-        Self {
-            inventory,
-            objects,
-            mounted,
-            has,
-            images,
-        }
-    }
-
-    fn object(&self, object: &Object) -> Option<ObjectUse> {
-        Some(ObjectUse {
-            held: *self.objects.get(object)?,
-            images: self.images.get(object).copied().unwrap_or_default(),
-            object: object.clone(),
-        })
-    }
-
-    fn shared(&self) -> Held {
-        let mut held = Held::default();
-        let several = self.images.iter().filter(|(_, images)| **images > 1);
-        for (object, _) in several {
-            held.add(self.objects.get(object).copied().unwrap_or_default());
-        }
-        held
-    }
-
-    fn loose(&self) -> Vec<ObjectUse> {
-        let loose = self
-            .objects
-            .keys()
-            .filter(|object| !self.images.contains_key(**object));
-        largest_first(loose.filter_map(|object| self.object(object)).collect())
-    }
-
-    fn all(&self) -> Vec<ImageUse> {
-        let mut names: BTreeMap<&Digest, Vec<_>> = BTreeMap::new();
-        for name in &self.inventory.names {
-            names
-                .entry(&name.image.manifest)
-                .or_default()
-                .push(&name.image);
-        }
-        let mut writables: BTreeMap<&Digest, Vec<String>> = BTreeMap::new();
-        for (parent, child) in &self.inventory.edges {
-            if let (Parent::Writable(name), Object::Blob(manifest)) = (parent, child) {
-                writables.entry(manifest).or_default().push(name.clone());
-            }
-        }
-        let mut all: Vec<_> = (names.into_iter())
-            .map(|(manifest, names)| {
-                let objects = self.has.get(manifest).into_iter().flatten();
-                let objects = largest_first(objects.filter_map(|one| self.object(one)).collect());
-                let (mut unique, mut shared) = (Held::default(), Held::default());
-                for object in &objects {
-                    let part = if object.images > 1 {
-                        &mut shared
-                    } else {
-                        &mut unique
-                    };
-                    part.add(object.held);
-                }
-                let mut layers = objects.iter().filter_map(|one| match &one.object {
-                    Object::Layer(id) => Some(id),
-                    Object::Blob(_) => None,
-                });
-                ImageUse {
-                    mounted: !self.mounted.is_empty() && layers.all(|id| self.mounted.contains(id)),
-                    tagged: names.iter().any(|image| is_tagged(image)),
-                    id: names[0].config.clone(),
-                    names: names
-                        .iter()
-                        .map(|image| familiar(&image.reference))
-                        .collect(),
-                    manifest: manifest.clone(),
-                    unique,
-                    shared,
-                    objects,
-                    writables: writables.remove(manifest).unwrap_or_default(),
-                }
-            })
-            .collect();
-        all.sort_by_key(|image| std::cmp::Reverse(image.unique.bytes + image.shared.bytes));
-        all
-    }
-}
-
-fn largest_first(mut objects: Vec<ObjectUse>) -> Vec<ObjectUse> {
-    objects.sort_by_key(|object| std::cmp::Reverse(object.held.bytes));
-    objects
 }

@@ -41,7 +41,7 @@ mod writable;
 
 pub use check::{CheckReport, DamagedLayer, Depth, Verdict, check};
 pub use commit::{CommitOptions, Committed};
-pub use df::{DiskUsage, Held, ImageUse, ObjectUse, WritableUse};
+pub use df::{ContainerUse, DiskUsage, Held, ImageUse, ObjectUse, VolumeUse, WritableUse};
 pub use error::{Class, Error};
 pub use export::{Exported, RootOf};
 pub use history::{History, Step};

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lapstrake_snapshot::room::{Policy, Reserve, RoomId, Rooms};
+use lapstrake_snapshot::room::{self, Policy, Reserve, RoomId, Rooms};
 use lapstrake_store::{Commit, Store, VolumeRecord};
 
 use crate::{Engine, writable};
@@ -55,6 +55,8 @@ pub use error::{Class as VolumeErrorClass, Error as VolumeError};
 pub use image::AttachedImage;
 pub use prune::{PruneVolumes, PrunedVolumes};
 pub use sweep::SettledVolumes;
+
+pub(crate) use details::is_anonymous;
 
 use claim::Claims;
 use error::{Error, Result, io_error};
@@ -200,6 +202,19 @@ impl Inner {
 /// Where volumes are.
 pub(crate) fn home(root: &Path) -> PathBuf {
     root.join("state").join("volumes")
+}
+
+/// The rooms of volumes, for whoever only reads the store; nothing if there never was a volume.
+pub(crate) fn rooms(engine: &Engine) -> std::result::Result<Option<Rooms>, room::Error> {
+    let home = home(engine.root());
+    if !home.exists() {
+        return Ok(None);
+    }
+    let policy = Policy {
+        backing: None,
+        reserve: Reserve::Nothing,
+    };
+    Rooms::open(&home, &rooms_run(&engine.run_path), policy).map(Some)
 }
 
 /// Where the rooms of those are mounted that lie in image files.

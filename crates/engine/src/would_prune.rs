@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use lapstrake_container::settings::MountKind;
-use lapstrake_snapshot::room::{self, Policy, Reserve, RoomId, Rooms};
+use lapstrake_snapshot::room::{self, RoomId, Rooms};
 
 use crate::Engine;
 use crate::containers::{PruneContainers, PrunedContainers, Record};
@@ -45,15 +44,9 @@ impl Engine {
     ) -> std::result::Result<PrunedVolumes, VolumeError> {
         let mut pruned = PrunedVolumes::default();
         let used = self.used_volumes()?;
-        let home = volumes::home(self.root());
-        if !home.exists() {
+        let Some(rooms) = volumes::rooms(self)? else {
             return Ok(pruned);
-        }
-        let policy = Policy {
-            backing: None,
-            reserve: Reserve::Nothing,
         };
-        let rooms = Rooms::open(&home, &volumes::rooms_run(&self.run_path), policy)?;
         let (rows, boot) = {
             let state = self.store.state();
             (state.volumes()?, state.boot_id().to_owned())
@@ -75,7 +68,7 @@ impl Engine {
     }
 
     /// Containers, as the database has them. One that can't be read is left out: the daemon leaves it alone, too.
-    fn container_records(&self) -> Result<Vec<Record>> {
+    pub(crate) fn container_records(&self) -> Result<Vec<Record>> {
         let rows = self.store.state().containers()?;
         let records = rows
             .iter()
@@ -86,9 +79,7 @@ impl Engine {
     fn used_volumes(&self) -> Result<BTreeSet<String>> {
         let mut used = BTreeSet::new();
         for record in self.container_records()? {
-            let points = record.settings.host.mounts.into_iter();
-            let volumes = points.filter(|point| point.kind == MountKind::Volume);
-            used.extend(volumes.filter_map(|point| point.name));
+            used.extend(record.volumes().into_iter().map(str::to_owned));
         }
         Ok(used)
     }

@@ -193,11 +193,6 @@ impl Engine {
         record.ok_or_else(|| room::Error::Missing(id).into())
     }
 
-    /// Whether a root is mounted on the writable layer of this name.
-    pub(crate) fn is_mounted(&self, name: &str) -> Result<bool> {
-        Ok(self.is_in_use(&self.run.places_in_use()?, &name.parse()?))
-    }
-
     /// Where roots are mounted on a writable layer.
     pub(crate) fn mounted_on(&self, id: &RoomId) -> Result<Vec<PathBuf>> {
         let roots = self.run.roots()?.into_iter();
@@ -206,7 +201,7 @@ impl Engine {
     }
 
     /// Whether a root is mounted on a writable layer.
-    fn is_in_use(&self, places: &BTreeSet<PathBuf>, id: &RoomId) -> bool {
+    pub(crate) fn is_in_use(&self, places: &BTreeSet<PathBuf>, id: &RoomId) -> bool {
         places.iter().any(|place| self.is_place_of(place, id))
     }
 

@@ -1,20 +1,24 @@
 //! What everything below a store's root takes on the disk, told apart by what it is for.
 //!
-//! Every file and directory is in exactly one place of a [`Holdings`], but for the rooms of writable
-//! layers, which are not the store's to look into: together they are what `du` says. Content is looked at
-//! file by file and nothing is read, so that thousands of layers take milliseconds.
+//! Every file and directory is in exactly one place of a [`Holdings`], but for what is in the directories
+//! that [`OTHERS`] names, which are not the store's to look into: together they are what `du` says. Content is
+//! looked at file by file and nothing is read, so that thousands of layers take milliseconds.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use lapstrake_oci::DiffId;
 use lapstrake_sys::parallel;
 
 use crate::Store;
-use crate::content::names;
 use crate::error::{Result, io_error};
 use crate::object::Object;
-use crate::usage::{FileUse, measure};
+use crate::usage::{FileUse, entries, measure};
+
+/// Directories below `state/` in which others keep something of theirs under each name: rooms of writable
+/// layers, rooms of volumes, and containers' files. What has a name with a dot in front is looked at here.
+pub const OTHERS: [&str; 3] = ["containers", "volumes", "container-files"];
 
 /// What is not content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,24 +33,21 @@ pub enum Area {
     Database,
     /// What storage drivers made of layers: unpacked trees.
     Drivers,
-    /// Writable layers that were removed or are being made, and rooms that were made ahead.
+    /// Writable layers and volumes that were removed or are being made, and rooms that were made ahead.
     Rooms,
-    /// Volumes.
-    Volumes,
-    /// Directories, leases, formats, and whatever else lies there.
+    /// Directories, leases, formats.
     Rest,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Staged,
         Self::Trash,
         Self::Quarantine,
         Self::Database,
         Self::Drivers,
         Self::Rooms,
-        Self::Volumes,
         Self::Rest,
     ];
 
@@ -59,7 +60,6 @@ impl Area {
             Self::Database => "database",
             Self::Drivers => "drivers",
             Self::Rooms => "rooms",
-            Self::Volumes => "volumes",
             Self::Rest => "rest",
         }
     }
@@ -70,12 +70,14 @@ impl Area {
 pub struct Holdings {
     /// Every object that is on disk, a layer with its index.
     pub objects: BTreeMap<Object, Vec<FileUse>>,
-    /// Everything else.
+    /// Everything else that belongs here.
     pub areas: BTreeMap<Area, Vec<FileUse>>,
+    /// What the store does not know, by its path below the root.
+    pub unknown: BTreeMap<PathBuf, Vec<FileUse>>,
 }
 
 impl Store {
-    /// Looks at everything below the root but for the rooms of writable layers.
+    /// Looks at everything below the root, but for what others keep in [`OTHERS`].
     ///
     /// # Errors
     /// If the file system refuses.
@@ -85,7 +87,7 @@ impl Store {
         let measured = parallel::map(&objects, |object| shared.measure(object))?;
         let mut holdings = Holdings {
             objects: objects.into_iter().zip(measured).collect(),
-            areas: BTreeMap::new(),
+            ..Holdings::default()
         };
         holdings.root(self)?;
         Ok(holdings)
@@ -104,50 +106,47 @@ impl Holdings {
     fn root(&mut self, store: &Store) -> Result<()> {
         let root = store.root();
         self.dir(root)?;
-        for name in names(root)? {
+        for name in entries(root)? {
             let path = root.join(&name);
-            match name.as_str() {
-                "content" => self.content(&path)?,
-                "state" => self.state(&path, store)?,
-                _ => self.whole(Area::Rest, &path)?,
+            match name.to_str() {
+                Some("content") => self.content(&path, store)?,
+                Some("state") => self.state(&path, store)?,
+                _ => self.unknown(&path, store)?,
             }
         }
         Ok(())
     }
 
-    fn content(&mut self, content: &Path) -> Result<()> {
+    fn content(&mut self, content: &Path, store: &Store) -> Result<()> {
         self.dir(content)?;
-        for name in names(content)? {
+        for name in entries(content)? {
             let path = content.join(&name);
-            match name.as_str() {
-                "blobs" | "layers" => self.sharded(&path)?,
-                "tmp" => self.below(Area::Staged, &path)?,
-                "trash" => self.below(Area::Trash, &path)?,
-                "quarantine" => self.below(Area::Quarantine, &path)?,
-                _ => self.whole(Area::Rest, &path)?,
+            match name.to_str() {
+                Some("blobs" | "layers") => self.sharded(&path, store)?,
+                Some("tmp") => self.below(Area::Staged, &path)?,
+                Some("trash") => self.below(Area::Trash, &path)?,
+                Some("quarantine") => self.below(Area::Quarantine, &path)?,
+                Some("leases" | "format.json") => self.whole(Area::Rest, &path)?,
+                _ => self.unknown(&path, store)?,
             }
         }
         Ok(())
     }
 
     /// The directories that content lies in, and what there is no content.
-    fn sharded(&mut self, kind: &Path) -> Result<()> {
+    fn sharded(&mut self, kind: &Path, store: &Store) -> Result<()> {
         let is_layer = kind.ends_with("layers");
         self.dir(kind)?;
-        for algorithm in names(kind)? {
+        for algorithm in entries(kind)? {
             let dir = kind.join(&algorithm);
             self.dir(&dir)?;
-            for shard in names(&dir)? {
+            for shard in entries(&dir)? {
                 let dir = dir.join(shard);
                 self.dir(&dir)?;
-                for hex in names(&dir)? {
-                    let object = format!("{algorithm}:{hex}").parse();
-                    let object = object.ok().map(|digest| match is_layer {
-                        true => Object::Layer(DiffId(digest)),
-                        false => Object::Blob(digest),
-                    });
+                for hex in entries(&dir)? {
+                    let object = object(is_layer, &algorithm, &hex);
                     if object.is_none_or(|object| !self.objects.contains_key(&object)) {
-                        self.whole(Area::Rest, &dir.join(hex))?;
+                        self.unknown(&dir.join(hex), store)?;
                     }
                 }
             }
@@ -157,20 +156,21 @@ impl Holdings {
 
     fn state(&mut self, state: &Path, store: &Store) -> Result<()> {
         self.dir(state)?;
-        for name in names(state)? {
+        for name in entries(state)? {
             let path = state.join(&name);
-            match name.as_str() {
-                "containers" => {
+            match name.to_str() {
+                Some(name) if OTHERS.contains(&name) => {
                     self.dir(&path)?;
-                    for name in names(&path)?.iter().filter(|name| name.starts_with('.')) {
+                    let hidden = |name: &OsString| name.as_encoded_bytes().starts_with(b".");
+                    for name in entries(&path)?.into_iter().filter(hidden) {
                         self.whole(Area::Rooms, &path.join(name))?;
                     }
                 }
-                "index" => self.indexes(&path, store)?,
-                "drivers" => self.below(Area::Drivers, &path)?,
-                "volumes" => self.below(Area::Volumes, &path)?,
-                name if name.starts_with("state.db") => self.whole(Area::Database, &path)?,
-                _ => self.whole(Area::Rest, &path)?,
+                Some("index") => self.indexes(&path, store)?,
+                Some("drivers") => self.below(Area::Drivers, &path)?,
+                Some("format.json" | "owner") => self.whole(Area::Rest, &path)?,
+                Some(name) if name.starts_with("state.db") => self.whole(Area::Database, &path)?,
+                _ => self.unknown(&path, store)?,
             }
         }
         Ok(())
@@ -184,10 +184,10 @@ impl Holdings {
             Object::Blob(_) => None,
         });
         let known: std::collections::HashSet<_> = layers.collect();
-        for name in names(dir)? {
+        for name in entries(dir)? {
             let path = dir.join(name);
             if !known.contains(&path) {
-                self.whole(Area::Rest, &path)?;
+                self.unknown(&path, store)?;
             }
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Holdings {
     /// A directory itself is the store's, what is in it the area's.
     fn below(&mut self, area: Area, dir: &Path) -> Result<()> {
         self.dir(dir)?;
-        for name in names(dir)? {
+        for name in entries(dir)? {
             self.whole(area, &dir.join(name))?;
         }
         Ok(())
@@ -204,6 +204,11 @@ impl Holdings {
 
     fn whole(&mut self, area: Area, path: &Path) -> Result<()> {
         measure(path, self.areas.entry(area).or_default())
+    }
+
+    fn unknown(&mut self, path: &Path, store: &Store) -> Result<()> {
+        let name = path.strip_prefix(store.root()).unwrap_or(path).to_owned();
+        measure(path, self.unknown.entry(name).or_default())
     }
 
     /// The directory alone.
@@ -215,4 +220,14 @@ impl Holdings {
         }
         Ok(())
     }
+}
+
+/// What lies at such a place, if it is an object.
+fn object(is_layer: bool, algorithm: &OsStr, hex: &OsStr) -> Option<Object> {
+    let digest = format!("{}:{}", algorithm.to_str()?, hex.to_str()?);
+    let digest = digest.parse().ok()?;
+    Some(match is_layer {
+        true => Object::Layer(DiffId(digest)),
+        false => Object::Blob(digest),
+    })
 }

@@ -65,7 +65,7 @@ pub use collect::{
 pub use content::{Content, Durability, LayerFiles};
 pub use disk::{Commit, Disk, RealDisk};
 pub use error::{Class, Error, Result};
-pub use holdings::{Area, Holdings};
+pub use holdings::{Area, Holdings, OTHERS};
 pub use index::{IndexStamp, Indexes};
 pub use lease::Lease;
 pub use mend::NewFile;

@@ -1,7 +1,9 @@
 //! What files take on the disk, counted as the file system will give it back.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -35,16 +37,24 @@ impl FileUse {
 pub fn measure(path: &Path, found: &mut Vec<FileUse>) -> Result<()> {
     let (file, is_dir) = match std::fs::symlink_metadata(path) {
         Ok(metadata) => (FileUse::from(&metadata), metadata.is_dir()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io_error("look at", path)(error)),
     };
     found.push(file);
     if is_dir {
-        for name in crate::content::names(path)? {
+        for name in entries(path)? {
             measure(&path.join(name), found)?;
         }
     }
     Ok(())
+}
+
+/// Names in a directory, also those that are no text; none if it is not there, or no directory.
+pub(crate) fn entries(dir: &Path) -> Result<Vec<OsString>> {
+    match lapstrake_sys::dir::names(dir) {
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(Vec::new()),
+        names => names.map_err(io_error("list", dir)),
+    }
 }
 
 impl From<&Metadata> for FileUse {
@@ -74,6 +84,7 @@ pub fn freed<'a>(names: impl IntoIterator<Item = &'a FileUse>) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
 
@@ -93,7 +104,8 @@ mod tests {
     fn holes_take_nothing_and_directories_are_walked() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("sub")).unwrap();
-        let sparse = File::create(dir.path().join("sub/sparse")).unwrap();
+        let name = std::ffi::OsStr::from_bytes(b"sub/sp\xffrse");
+        let sparse = File::create(dir.path().join(name)).unwrap();
         sparse.set_len(1 << 30).unwrap();
         let mut found = Vec::new();
         measure(dir.path(), &mut found).unwrap();

@@ -1,11 +1,12 @@
 //! `lapstrake df`.
 
+mod object;
 mod tree;
 
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use lapstrake_engine::{Area, DiskUsage, Held};
+use lapstrake_engine::{Area, ContainerUse, DiskUsage, Held};
 use serde_json::json;
 
 use crate::context::Context;
@@ -15,11 +16,12 @@ use crate::table::Column;
 
 /// Show what the store takes of the disk, and what pruning would free.
 ///
-/// RECLAIMABLE is what prune --all would free. Writable layers are freed by rm alone, trash by itself.
+/// RECLAIMABLE is what pruning a kind would free: prune --all, docker container prune, docker volume prune
+/// --all. Other writable layers are freed by rm alone, trash by itself.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Df {
-    /// Show who holds what: images, their layers, what they share, writable layers, mounts. The sizes add
-    /// up to what du says.
+    /// Show who holds what: images and their layers, containers and what they wrote, volumes and who uses
+    /// them, and the rest. What each has alone comes back when it goes; these add up to what du says.
     #[arg(long)]
     tree: bool,
 }
@@ -38,7 +40,10 @@ impl Df {
         let engine = context.read()?;
         let usage = engine.disk_usage(SystemTime::now())?;
         if self.tree {
-            tree::print(&usage, engine.root(), context.json);
+            match context.json {
+                true => render::json(&object::of(&usage, engine.root())),
+                false => tree::print(&usage, engine.root()),
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let rows = rows(&usage);
@@ -58,7 +63,11 @@ impl Df {
 
 fn rows(usage: &DiskUsage) -> Vec<Row> {
     let in_use = usage.images.iter().filter(|image| image.is_active());
+    let running = (usage.containers.iter()).filter(|container| container.phase.is_active());
+    let idle = (usage.containers.iter()).filter(|container| !container.phase.is_active());
     let mounted = usage.writables.iter().filter(|layer| layer.mounted);
+    let used = (usage.volumes.iter()).filter(|volume| !volume.containers.is_empty());
+    let unused = (usage.volumes.iter()).filter(|volume| volume.containers.is_empty());
     let mut rows = vec![
         Row {
             kind: "images",
@@ -68,11 +77,25 @@ fn rows(usage: &DiskUsage) -> Vec<Row> {
             reclaimable: usage.prunable_all - usage.prunable_quarantine - usage.prunable_unfinished,
         },
         Row {
+            kind: "containers",
+            total: Some(usage.containers.len()),
+            active: Some(running.count()),
+            held: usage.contained(),
+            reclaimable: Held::sum(idle.map(ContainerUse::alone)).bytes,
+        },
+        Row {
             kind: "writable layers",
             total: Some(usage.writables.len()),
             active: Some(mounted.count()),
             held: usage.written(),
             reclaimable: 0,
+        },
+        Row {
+            kind: "volumes",
+            total: Some(usage.volumes.len()),
+            active: Some(used.count()),
+            held: usage.in_volumes(),
+            reclaimable: Held::sum(unused.map(|volume| volume.held)).bytes,
         },
     ];
     rows.extend(usage.areas.iter().map(|(area, held)| Row {
@@ -87,6 +110,13 @@ fn rows(usage: &DiskUsage) -> Vec<Row> {
             _ => 0,
         },
     }));
+    rows.push(Row {
+        kind: "unknown",
+        total: None,
+        active: None,
+        held: usage.unexplained(),
+        reclaimable: 0,
+    });
     rows.push(Row {
         kind: "all",
         total: None,

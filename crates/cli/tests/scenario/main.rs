@@ -5,6 +5,7 @@
 mod access;
 mod chaos;
 mod daemon;
+mod disk;
 mod docker;
 mod files;
 mod image;

@@ -1,6 +1,6 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -154,14 +154,11 @@ impl Containers {
     pub fn volume_users(&self) -> BTreeMap<String, usize> {
         let mut users = BTreeMap::new();
         for container in self.registry().all() {
-            let names: BTreeSet<String> = container.with(|record| {
-                let points = record.settings.host.mounts.iter();
-                let volumes = points.filter(|point| point.kind == MountKind::Volume);
-                volumes.filter_map(|point| point.name.clone()).collect()
+            container.with(|record| {
+                for name in record.volumes() {
+                    *users.entry(name.to_owned()).or_default() += 1;
+                }
             });
-            for name in names {
-                *users.entry(name).or_default() += 1;
-            }
         }
         users
     }

@@ -1,10 +1,11 @@
 //! What is written down of a container.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use lapstrake_container::settings::{Health, Settings};
+use lapstrake_container::settings::{Health, MountKind, Settings};
 
 use super::size::Size;
 
@@ -31,6 +32,15 @@ pub struct Record {
     pub document: String,
     /// What became of it.
     pub state: State,
+}
+
+impl Record {
+    /// The volumes that it uses.
+    pub(crate) fn volumes(&self) -> BTreeSet<&str> {
+        let points = self.settings.host.mounts.iter();
+        let volumes = points.filter(|point| point.kind == MountKind::Volume);
+        volumes.filter_map(|point| point.name.as_deref()).collect()
+    }
 }
 
 /// What became of a container.

@@ -33,6 +33,14 @@ impl VolumeDetails {
     }
 }
 
+/// Whether a volume with this record was given no name. One that can't be read is told by its name.
+pub(crate) fn is_anonymous(name: &str, body: &str) -> bool {
+    match Record::from_json(name, body) {
+        Ok(record) => record.labels.contains_key(ANONYMOUS_LABEL),
+        Err(_) => false,
+    }
+}
+
 impl Volumes {
     /// A volume by its name.
     ///
