@@ -1,6 +1,6 @@
 # make run     what Lapstrake does, with a real Debian image (IMAGE=… for one from a registry)
 # make test    everything that CI runs
-# make judge  bollard's and docker-py's own tests against the daemon, from crates.io and PyPI (SUITE=… for one)
+# make judge   bollard's and docker-py's own tests against the daemon, from crates.io and PyPI (SUITE=… for one)
 # make bench   the measures of docs/benchmarks.md (WHAT=… for some of them)
 #
 # Debian packages that are missing are installed with apt-get. Rust is not: see README.md.
@@ -15,7 +15,7 @@ SUITE =
 BUILD_PACKAGES = gcc libc6-dev make
 IMAGE_PACKAGES = debootstrap skopeo docker-registry
 RUN_PACKAGES = runc
-TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3 busybox-static procps
+TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3 python3-venv curl busybox-static procps
 BENCH_PACKAGES = docker.io containerd podman crun python3
 
 run: need-rust
@@ -29,7 +29,8 @@ test: need-rust
 	cargo run --quiet --locked --package xtask -- check
 
 judge: need-rust
-	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) curl python3-venv
+	scripts/need $(BUILD_PACKAGES) $(IMAGE_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+	command -v docker >/dev/null || scripts/need docker.io
 	cargo run --quiet --locked --package xtask -- judge $(SUITE)
 
 bench: need-rust

@@ -40,6 +40,11 @@ const DOC_TESTS: Step = cargo(
     "doc tests",
     &["test", "--workspace", "--doc", "--locked", "--quiet"],
 );
+/// Tests that others wrote, against our daemon.
+const JUDGE: Step = cargo(
+    "judge",
+    &["run", "--quiet", "--locked", "--package", "xtask", "--", "judge"],
+);
 const NEXTEST: Step = cargo(
     "tests",
     &[
@@ -98,9 +103,9 @@ pub fn run() -> Result<()> {
 
 fn plan(has_nextest: bool) -> Vec<Step> {
     if has_nextest {
-        return vec![FORMAT, CLIPPY, DOCS, DOC_TESTS, NEXTEST];
+        return vec![FORMAT, CLIPPY, DOCS, DOC_TESTS, JUDGE, NEXTEST];
     }
-    vec![FORMAT, CLIPPY, DOCS, DOC_TESTS, TESTS]
+    vec![FORMAT, CLIPPY, DOCS, DOC_TESTS, JUDGE, TESTS]
 }
 
 fn carry_out(step: Step) -> Result<()> {

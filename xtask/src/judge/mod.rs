@@ -33,17 +33,11 @@ pub fn run(cache: &Cache, names: &[String]) -> Result<()> {
 /// What was not as expected of a suite.
 fn judge(cache: &Cache, suite: Suite) -> Result<Vec<String>> {
     let place = crate::files::make_dir(&cache.judge())?;
-    match suite.prepare(&place) {
-        Ok(()) => {}
-        Err(error @ Error::Failed { .. }) => {
-            eprintln!(
-                "judge: {} is SKIPPED, its registry gave nothing: {error}",
-                suite.name()
-            );
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error),
+    if !suite.fetch(&place)? {
+        eprintln!("judge: {} is SKIPPED: its registry is out of reach", suite.name());
+        return Ok(Vec::new());
     }
+    suite.prepare(&place)?;
     let scene = Scene::set()?;
     let outcomes = suite.outcomes(&place, &scene);
     scene.strike()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{docker, images};
 use crate::bench::scratch::binary_of;
 use crate::command::Tool;
-use crate::error::{Error, IoContext as _, Result};
+use crate::error::{Error, IoContext as _, Result, describe};
 use crate::files;
 use crate::registry::Registry;
 
@@ -20,12 +20,14 @@ pub(super) struct Scene {
     dir: tempfile::TempDir,
     registry: Registry,
     daemon: Child,
+    is_struck: bool,
 }
 
 impl Scene {
     /// Starts all, and makes the images.
     pub(super) fn set() -> Result<Self> {
-        let lapstrake = binary_of("lapstrake-cli", "lapstrake", &[])?;
+        // The same that the tests are built with.
+        let lapstrake = binary_of("lapstrake-cli", "lapstrake", &["--profile", "test"])?;
         let parent = std::env::temp_dir();
         let dir = tempfile::Builder::new()
             .prefix("lapstrake-judge-")
@@ -51,6 +53,7 @@ impl Scene {
             dir,
             registry,
             daemon,
+            is_struck: false,
         };
         scene.wait_until_up(&log)?;
         scene.make_images()?;
@@ -69,18 +72,32 @@ impl Scene {
 
     /// Ends all; what is mounted below it goes too.
     pub(super) fn strike(mut self) -> Result<()> {
+        self.is_struck = true;
+        self.end_containers()?;
+        self.end_daemon()?;
+        self.unmount()
+    }
+
+    fn end_containers(&self) -> Result<()> {
         let all = docker(&self.host()).args(["ps", "-aq"]).output()?;
-        if !all.trim().is_empty() {
-            let containers = all.split_whitespace();
-            docker(&self.host())
-                .args(["rm", "-f", "-v"])
-                .args(containers)
-                .output()?;
+        if all.trim().is_empty() {
+            return Ok(());
         }
+        docker(&self.host())
+            .args(["rm", "-f", "-v"])
+            .args(all.split_whitespace())
+            .output()?;
+        Ok(())
+    }
+
+    fn end_daemon(&mut self) -> Result<()> {
         let pid = self.daemon.id().to_string();
         Tool::new("kill").args(["-TERM", &pid]).output()?;
-        let name = Path::new("lapstrake");
-        self.daemon.wait().io("wait for", name)?;
+        self.daemon.wait().io("wait for", Path::new("lapstrake"))?;
+        Ok(())
+    }
+
+    fn unmount(&self) -> Result<()> {
         let table = Path::new("/proc/self/mounts");
         let mounts = std::fs::read_to_string(table).io("read", table)?;
         let below = mounts.lines().filter_map(|line| line.split(' ').nth(1));
@@ -152,8 +169,16 @@ impl Scene {
 }
 
 impl Drop for Scene {
+    /// After an error: as much of it as still works.
     fn drop(&mut self) {
-        // Struck scenes have ended already.
+        if self.is_struck {
+            return;
+        }
+        for ended in [self.end_containers(), self.end_daemon(), self.unmount()] {
+            if let Err(error) = ended {
+                eprintln!("judge: {}", describe(&error));
+            }
+        }
         drop(self.daemon.kill());
         drop(self.daemon.wait());
     }

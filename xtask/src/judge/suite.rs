@@ -7,7 +7,7 @@ use lapstrake_oci::Algorithm;
 use super::Outcome;
 use super::scene::Scene;
 use crate::command::Tool;
-use crate::error::{Error, IoContext as _, Result};
+use crate::error::{Error, IoContext as _, Result, describe};
 use crate::files;
 
 /// A suite, of one version.
@@ -90,35 +90,46 @@ impl Suite {
         }
     }
 
-    /// Fetches it and what it needs, if that is not there yet.
+    /// Fetches it, if that was not done yet; false if its registry is out of reach.
+    pub(super) fn fetch(self, place: &Path) -> Result<bool> {
+        let file = match self {
+            Self::Bollard => BOLLARD.file,
+            Self::DockerPy => {
+                let venv = place.join("venv");
+                let make = Tool::new("python3").args(["-m", "venv"]);
+                make.arg(&venv).output()?;
+                DOCKER_PY.file
+            }
+        };
+        if place.join(file).is_file() {
+            return Ok(true);
+        }
+        let fetched = match self {
+            Self::Bollard => fetch_crate(place),
+            Self::DockerPy => fetch_sdist(place),
+        };
+        match fetched {
+            Err(error @ Error::Failed { .. }) => {
+                eprintln!("judge: {}", describe(&error));
+                Ok(false)
+            }
+            fetched => fetched.map(|()| true),
+        }
+    }
+
+    /// Unpacks what was fetched, and fetches what it needs.
     pub(super) fn prepare(self, place: &Path) -> Result<()> {
         match self {
             Self::Bollard => {
-                if !place.join(BOLLARD.file).is_file() {
-                    download(place)?;
-                }
                 unpack(place, &BOLLARD)?;
                 cargo(place).args(["fetch", "--locked"]).output()?;
             }
             Self::DockerPy => {
-                let venv = place.join("venv");
-                Tool::new("python3")
-                    .args(["-m", "venv"])
-                    .arg(&venv)
-                    .output()?;
-                Tool::new(venv.join("bin/pip"))
-                    .args(["install", "--quiet"])
+                unpack(place, &DOCKER_PY)?;
+                let pip = Tool::new(place.join("venv/bin/pip"));
+                pip.args(["install", "--quiet"])
                     .args(DOCKER_PY_NEEDS)
                     .output()?;
-                if !place.join(DOCKER_PY.file).is_file() {
-                    Tool::new(venv.join("bin/pip"))
-                        .args(["download", "--quiet", "--no-deps", "--no-binary=docker"])
-                        .arg("--dest")
-                        .arg(place)
-                        .arg("docker==6.1.3")
-                        .output()?;
-                }
-                unpack(place, &DOCKER_PY)?;
             }
         }
         Ok(())
@@ -194,7 +205,7 @@ fn docker_py(place: &Path) -> Tool {
 }
 
 /// Fetches bollard's crate, with its tests.
-fn download(place: &Path) -> Result<()> {
+fn fetch_crate(place: &Path) -> Result<()> {
     let path = place.join(BOLLARD.file);
     let part = path.with_extension("part");
     Tool::new("curl")
@@ -204,6 +215,17 @@ fn download(place: &Path) -> Result<()> {
         .arg(CRATE)
         .output()?;
     files::rename(&part, &path)
+}
+
+/// Fetches docker-py's source, with its tests.
+fn fetch_sdist(place: &Path) -> Result<()> {
+    Tool::new(place.join("venv/bin/pip"))
+        .args(["download", "--quiet", "--no-deps", "--no-binary=docker"])
+        .arg("--dest")
+        .arg(place)
+        .arg("docker==6.1.3")
+        .output()?;
+    Ok(())
 }
 
 /// Checks an archive and unpacks it beside; one that is another is removed.
