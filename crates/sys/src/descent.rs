@@ -152,19 +152,26 @@ fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 fn frame(dir: OwnedFd, name: CString) -> Result<Frame, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            names.push(entry.file_name().to_owned());
-        }
-    }
     Ok(Frame {
+        names: names_by_inode(&dir)?.into_iter(),
         id: id(dir.as_fd())?,
         dir: Some(dir),
         name,
-        names: names.into_iter(),
     })
+}
+
+/// Names in the order of their inodes. ext4 lists names by their hashes: in that order every one lies in another
+/// block of inodes, and 50,000 files take half as long again to remove.
+fn names_by_inode(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push((entry.ino(), entry.file_name().to_owned()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names.into_iter().map(|(_inode, name)| name).collect())
 }
 
 fn id(dir: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
