@@ -73,6 +73,17 @@ impl Engine {
         reference: impl Into<Option<&'a Reference>>,
         options: &CommitOptions,
     ) -> Result<Committed> {
+        self.commit_without(name, reference, options, |_changes| ())
+    }
+
+    /// As [`Engine::commit`], without those changes that `leave_out` takes away.
+    pub(crate) fn commit_without<'a>(
+        &self,
+        name: &str,
+        reference: impl Into<Option<&'a Reference>>,
+        options: &CommitOptions,
+        leave_out: impl FnOnce(&mut Changes),
+    ) -> Result<Committed> {
         let base = self.writable(name)?.image;
         let config = self.config(&base)?;
         let manifest = self.manifest(&base)?;
@@ -80,20 +91,22 @@ impl Engine {
         let mut execution = options.execution.clone();
         let execution = execution.get_or_insert_with(|| config.config.clone());
         change::apply(execution, &options.changes)?;
-        let (layer, skipped) = self.read_changes(name, &base, &config, |found, upper, lower| {
-            let layer = if found.entries.is_empty() {
-                None
-            } else {
-                Some(add_layer(
-                    &self.store,
-                    &found,
-                    upper,
-                    lower,
-                    Limits::DEFAULT,
-                )?)
-            };
-            Ok((layer, found.skipped))
-        })?;
+        let (layer, skipped) =
+            self.read_changes(name, &base, &config, |mut found, upper, lower| {
+                leave_out(&mut found);
+                let layer = if found.entries.is_empty() {
+                    None
+                } else {
+                    Some(add_layer(
+                        &self.store,
+                        &found,
+                        upper,
+                        lower,
+                        Limits::DEFAULT,
+                    )?)
+                };
+                Ok((layer, found.skipped))
+            })?;
         let record = layer.as_ref().map(|layer| layer.record.clone());
         let created = to_rfc3339(options.now);
         let documents = document::build(&manifest, &config, record.as_ref(), options, &created)?;

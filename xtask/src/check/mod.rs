@@ -43,7 +43,15 @@ const DOC_TESTS: Step = cargo(
 /// Tests that others wrote, against our daemon.
 const JUDGE: Step = cargo(
     "judge",
-    &["run", "--quiet", "--locked", "--package", "xtask", "--", "judge"],
+    &[
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "xtask",
+        "--",
+        "judge",
+    ],
 );
 const NEXTEST: Step = cargo(
     "tests",

@@ -34,7 +34,10 @@ pub fn run(cache: &Cache, names: &[String]) -> Result<()> {
 fn judge(cache: &Cache, suite: Suite) -> Result<Vec<String>> {
     let place = crate::files::make_dir(&cache.judge())?;
     if !suite.fetch(&place)? {
-        eprintln!("judge: {} is SKIPPED: its registry is out of reach", suite.name());
+        eprintln!(
+            "judge: {} is SKIPPED: its registry is out of reach",
+            suite.name()
+        );
         return Ok(Vec::new());
     }
     suite.prepare(&place)?;

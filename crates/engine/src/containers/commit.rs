@@ -89,7 +89,8 @@ impl Containers {
             now: SystemTime::now(),
         };
         let engine = &self.inner.engine;
-        let made = engine.commit(&record.id, how.reference.as_ref(), &options)?;
+        let reference = how.reference.as_ref();
+        let made = engine.commit_without(&record.id, reference, &options, stubs::hide)?;
         let reference = how.reference.map(|reference| reference.to_string());
         Ok((made.image.config.to_string(), reference.unwrap_or_default()))
     }
@@ -102,7 +103,7 @@ impl Containers {
         let id = self.find(name)?.id.clone();
         self.blocking(move |all| {
             let mut changes = all.inner.engine.changes(&id)?;
-            stubs::hide(&mut changes.list);
+            stubs::hide(&mut changes);
             Ok(changes)
         })
         .await

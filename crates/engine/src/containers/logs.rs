@@ -136,8 +136,17 @@ pub(crate) fn settings(
             }
             "labels" => add(&mut settings.attributes, value, labels),
             "env" => add(&mut settings.attributes, value, env),
-            // They change how output is passed on, not what is kept: it is always passed on at once.
-            "mode" | "max-buffer-size" => {}
+            // It says how output is passed on, not what is kept: a file takes it at once.
+            "mode" => match value.as_str() {
+                "" | "blocking" | "non-blocking" => {}
+                _ => return Err(invalid("it is blocking or non-blocking")),
+            },
+            "max-buffer-size" => {
+                if wanted.options.get("mode").map(String::as_str) != Some("non-blocking") {
+                    return Err(invalid("it is only supported with mode=non-blocking"));
+                }
+                parse_size(value).map_err(|error| invalid(&error.to_string()))?;
+            }
             name if NAMING.contains(&name) => {
                 return Err(Error::Invalid(format!(
                     "log opt {name:?} is not supported: use labels or env"
@@ -209,6 +218,8 @@ mod tests {
             ("json-file", &[("size", "1")], "unknown log opt 'size'"),
             ("json-file", &[("max-size", "x")], "invalid max-size"),
             ("json-file", &[("max-file", "0")], "positive number"),
+            ("local", &[("mode", "x")], "blocking or non-blocking"),
+            ("local", &[("max-buffer-size", "4m")], "mode=non-blocking"),
         ] {
             let error = read(driver, options).unwrap_err();
             assert!(error.contains(words), "{error}");
