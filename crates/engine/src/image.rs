@@ -1,10 +1,11 @@
 //! Images in the store.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use lapstrake_oci::{Config, DiffId, Digest, Manifest, Parsed, bounds};
 use lapstrake_snapshot::{Layer, StoredFile};
-use lapstrake_store::{Claim, ImageRecord, LayerFiles, LayerRecord, LayerState, Object};
+use lapstrake_store::{Access, Claim, ImageRecord, LayerFiles, LayerRecord, LayerState, Object};
 use lapstrake_sys::parallel;
 use lapstrake_transfer::{index, settle_layer};
 
@@ -68,6 +69,21 @@ impl Engine {
             self.store.state().link_image(&image, &layers)?;
         }
         Ok(())
+    }
+
+    /// Writes down that images are used now, if this process may write. It is done when what it was used for is: that
+    /// succeeded, whether this can be written down or not, and only the order suffers in which images go.
+    pub(crate) fn note_use<'a>(&self, manifests: impl IntoIterator<Item = &'a Digest>) {
+        if self.store.access() == Access::Owner {
+            drop(self.store.state().use_images(manifests, SystemTime::now()));
+        }
+    }
+
+    /// The same of the images that a root was mounted from.
+    pub(crate) fn note_use_of(&self, stack: &[DiffId]) {
+        if self.store.access() == Access::Owner {
+            drop(self.store.state().use_stack(stack, SystemTime::now()));
+        }
     }
 
     pub(crate) fn config(&self, image: &ImageRecord) -> Result<Parsed<Config>> {

@@ -43,6 +43,7 @@ impl Engine {
         };
         let pushed =
             lapstrake_transfer::push(&self.store, client, &what, to, options, tell).await?;
+        self.note_use([&record.manifest]);
         self.tell_moved(to, Action::Push);
         Ok(Pushed {
             image: pushed,

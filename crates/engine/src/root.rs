@@ -47,6 +47,7 @@ impl Engine {
         let start = Instant::now();
         let claimed = self.claim(image)?;
         let mounted = self.mount_claimed(&claimed, target, access)?;
+        self.note_use([&claimed.image.manifest]);
         Ok(MountedRoot {
             target: mounted.target,
             fresh: mounted.fresh,

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lapstrake_snapshot::room::Limit;
 
@@ -100,7 +100,7 @@ impl Engine {
 
     fn remove_bundle(&self, bundle: &Bundle) -> Result<()> {
         bundle.remove()?;
-        self.remove_writable(&bundle.name)
+        self.remove_used_writable(&bundle.name, Some(SystemTime::now()))
     }
 }
 

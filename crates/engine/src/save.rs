@@ -75,6 +75,7 @@ impl Engine {
         for image in &claimed {
             self.tell_by_id(Action::Save, &image.image.config);
         }
+        self.note_use(claimed.iter().map(|image| &image.image.manifest));
         Ok(Saved::of(plan))
     }
 

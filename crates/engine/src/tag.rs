@@ -1,5 +1,7 @@
 //! Giving an image a further name.
 
+use std::time::SystemTime;
+
 use lapstrake_oci::Reference;
 use lapstrake_store::{Commit, ImageRecord, Lineage};
 
@@ -46,7 +48,7 @@ impl Engine {
         };
         let mut state = self.store.state();
         let before = state.image(&image.reference)?;
-        state.set_image(&image, &lineage, Commit::Synced)?;
+        state.set_image(&image, &lineage, SystemTime::now(), Commit::Synced)?;
         drop(state);
         let labels = &source.config.value().config.labels;
         self.tell_image(Action::Tag, &image.config, &target.familiar(), labels);

@@ -149,6 +149,11 @@ impl Engine {
     /// # Errors
     /// If there is none of that name, or a root is mounted on it.
     pub fn remove_writable(&self, name: &str) -> Result<()> {
+        self.remove_used_writable(name, None)
+    }
+
+    /// As [`Engine::remove_writable`]; its image counts as used until then.
+    pub(crate) fn remove_used_writable(&self, name: &str, used: Option<SystemTime>) -> Result<()> {
         let _making = self.making_writables();
         let id: RoomId = name.parse()?;
         // No root is made on it from here on.
@@ -166,7 +171,7 @@ impl Engine {
             Err(room::Error::Missing(_)) if recorded => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(self.store.state().remove_writable(name)?)
+        Ok(self.store.state().remove_writable(name, used)?)
     }
 
     /// Changes the limit of a writable layer, also while a root is mounted on it.
@@ -237,7 +242,7 @@ impl Engine {
             let id: RoomId = record.name.parse()?;
             match strays.binary_search(&id) {
                 Ok(at) => drop(strays.remove(at)),
-                Err(_) => self.store.state().remove_writable(&record.name)?,
+                Err(_) => self.store.state().remove_writable(&record.name, None)?,
             }
         }
         for id in strays {

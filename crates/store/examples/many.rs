@@ -85,7 +85,9 @@ fn add_image(store: &Store, image: usize, layers: usize) -> Outcome<()> {
         index: None,
         layers: &ids,
     };
-    store.state().set_image(&record, &lineage, Commit::Lazy)?;
+    store
+        .state()
+        .set_image(&record, &lineage, SystemTime::now(), Commit::Lazy)?;
     store.state().set_proved(&ids)?;
     Ok(())
 }

@@ -182,6 +182,8 @@ impl Drop for Store {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use lapstrake_oci::Algorithm;
 
     use super::*;
@@ -216,7 +218,9 @@ mod tests {
             store
                 .content
                 .put_blob(b"x", &digest, Durability::HasSource)?;
-            store.state().set_image(&image, &lineage, Commit::Lazy)
+            store
+                .state()
+                .set_image(&image, &lineage, SystemTime::now(), Commit::Lazy)
         };
         assert!(put(&reader).is_err());
         put(&owner).unwrap();
@@ -228,7 +232,7 @@ mod tests {
         assert!(
             reader
                 .state()
-                .set_image(&image, &lineage, Commit::Lazy)
+                .set_image(&image, &lineage, SystemTime::now(), Commit::Lazy)
                 .is_err()
         );
         assert!(reader.content.stage_layer().is_err());

@@ -12,6 +12,7 @@ mod layer;
 mod note;
 mod row;
 mod schema;
+mod used;
 mod volume;
 mod writable;
 

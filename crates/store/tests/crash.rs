@@ -47,7 +47,9 @@ fn store_and_name(store: &Store, durability: Durability) {
         index: None,
         layers: &[],
     };
-    let named = store.state().set_image(&image, &lineage, Commit::Synced);
+    let named = store
+        .state()
+        .set_image(&image, &lineage, SystemTime::now(), Commit::Synced);
     named.unwrap();
 }
 

@@ -7,6 +7,7 @@
 mod shared;
 
 use std::process::Command;
+use std::time::SystemTime;
 
 use lapstrake_store::Commit;
 use lapstrake_store::Lineage;
@@ -30,7 +31,7 @@ fn child() {
     let named = image("other", 1);
     store
         .state()
-        .set_image(&named, &lineage, Commit::Lazy)
+        .set_image(&named, &lineage, SystemTime::now(), Commit::Lazy)
         .unwrap();
     // A mark in the trace.
     assert!(!std::path::Path::new("/named").exists());

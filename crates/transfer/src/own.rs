@@ -101,7 +101,9 @@ pub fn add_image(
         index: None,
         layers,
     };
-    store.state().set_image(image, &lineage, Commit::Synced)?;
+    store
+        .state()
+        .set_image(image, &lineage, SystemTime::now(), Commit::Synced)?;
     // The name keeps all of it from here on.
     drop((lease, layer));
     Ok(())

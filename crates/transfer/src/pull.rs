@@ -1,7 +1,7 @@
 //! A pull: from a reference to an image that can run, and then to one that is on disk.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use lapstrake_bridge::blocking;
 use lapstrake_oci::{
@@ -102,7 +102,8 @@ pub async fn pull(
             index: index_digest.as_ref(),
             layers: &layers,
         };
-        at.state().set_image(&named, &lineage, Commit::Lazy)
+        at.state()
+            .set_image(&named, &lineage, SystemTime::now(), Commit::Lazy)
     })
     .await??;
     let ready = Instant::now();

@@ -1,7 +1,7 @@
 //! What is written down of a container.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,13 @@ impl Record {
         let points = self.settings.host.mounts.iter();
         let volumes = points.filter(|point| point.kind == MountKind::Volume);
         volumes.filter_map(|point| point.name.as_deref()).collect()
+    }
+
+    /// When it ended last, or, if it never did, was started or made. One that runs is used now, whatever this says.
+    pub fn last_used(&self) -> SystemTime {
+        let last = self.state.finished.max(self.state.started);
+        let since = u64::try_from(last.unwrap_or(self.created)).unwrap_or_default();
+        UNIX_EPOCH + Duration::from_nanos(since)
     }
 }
 

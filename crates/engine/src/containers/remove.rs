@@ -111,7 +111,8 @@ impl Containers {
     pub(crate) fn remove_all(&self, container: &Container, how: HowToRemove) -> Result<()> {
         let id = &container.id;
         self.tear_down(id)?;
-        match self.inner.engine.remove_writable(id) {
+        let used = container.with(|record| record.last_used());
+        match self.inner.engine.remove_used_writable(id, Some(used)) {
             Ok(()) => {}
             Err(error) if error.class() == crate::Class::NotFound => {}
             Err(error) => return Err(error.into()),

@@ -66,8 +66,9 @@ impl Volumes {
         for entry in entries {
             let root = entry.map_err(io_error("list", &home))?.path();
             let is_root = engine.run.roots().map_err(crate::Error::from)?;
-            if is_root.iter().any(|live| live.target == root) {
+            if let Some(live) = is_root.iter().find(|live| live.target == root) {
                 engine.unmount(&root)?;
+                engine.note_use_of(&live.layers);
             }
             match std::fs::remove_dir(&root) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,5 +1,7 @@
 //! Names and the images that they lead to.
 
+use std::time::SystemTime;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use lapstrake_oci::{DiffId, Digest, Reference};
@@ -7,6 +9,7 @@ use lapstrake_oci::{DiffId, Digest, Reference};
 use super::State;
 use super::edge::{self, Lineage};
 use super::row::parsed;
+use super::used;
 use crate::disk::Commit;
 use crate::error::{Error, Result};
 
@@ -37,8 +40,8 @@ pub struct ImageRecord {
 
 impl State {
     /// Lets a name lead to an image, whose blobs and layers must be published. An image that loses
-    /// its last name by this keeps one by digest: it goes when somebody wants it gone. `commit` says
-    /// whether the name is on disk when this returns.
+    /// its last name by this keeps one by digest: it goes when somebody wants it gone. The image is
+    /// used by this, at `at`. `commit` says whether the name is on disk when this returns.
     ///
     /// # Errors
     /// If the database refuses.
@@ -46,11 +49,13 @@ impl State {
         &mut self,
         image: &ImageRecord,
         lineage: &Lineage<'_>,
+        at: SystemTime,
         commit: Commit,
     ) -> Result<()> {
         self.commit("record an image", commit, |db, _boot| {
             edge::link(db, image, lineage)?;
             keep_by_digest(db, image)?;
+            used::touch(db, &image.manifest, at)?;
             db.execute(
                 "INSERT OR REPLACE INTO image VALUES (?1, ?2, ?3, ?4)",
                 params![
@@ -202,6 +207,8 @@ fn image_record(row: &Row<'_>) -> rusqlite::Result<ImageRecord> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use lapstrake_oci::Algorithm;
 
     use super::*;
@@ -232,7 +239,7 @@ mod tests {
         let (_dir, mut state) = state();
         for text in [b"1", b"2", b"2"] {
             state
-                .set_image(&image(X, text), &NO_LAYERS, Commit::Lazy)
+                .set_image(&image(X, text), &NO_LAYERS, UNIX_EPOCH, Commit::Lazy)
                 .unwrap();
         }
         let pinned = format!("docker.io/library/x@{}", Algorithm::Sha256.digest(b"1"));
@@ -244,10 +251,10 @@ mod tests {
         assert_eq!(state.image("other").unwrap(), None);
         // It has a name again: none by digest is needed when it loses this one.
         state
-            .set_image(&image(X, b"1"), &NO_LAYERS, Commit::Lazy)
+            .set_image(&image(X, b"1"), &NO_LAYERS, UNIX_EPOCH, Commit::Lazy)
             .unwrap();
         state
-            .set_image(&image(X, b"3"), &NO_LAYERS, Commit::Lazy)
+            .set_image(&image(X, b"3"), &NO_LAYERS, UNIX_EPOCH, Commit::Lazy)
             .unwrap();
         let names: Vec<_> = state.images().unwrap();
         assert_eq!(
@@ -263,7 +270,7 @@ mod tests {
     fn a_name_that_leads_elsewhere_by_now_is_not_removed() {
         let (_dir, mut state) = state();
         state
-            .set_image(&image(X, b"2"), &NO_LAYERS, Commit::Lazy)
+            .set_image(&image(X, b"2"), &NO_LAYERS, UNIX_EPOCH, Commit::Lazy)
             .unwrap();
         assert_eq!(state.remove_names(&[image(X, b"1")]).unwrap(), []);
         assert_eq!(
@@ -277,7 +284,7 @@ mod tests {
     fn images_of_an_older_version_are_found_until_they_are_linked() {
         let (_dir, mut state) = state();
         state
-            .set_image(&image(X, b"new"), &NO_LAYERS, Commit::Lazy)
+            .set_image(&image(X, b"new"), &NO_LAYERS, UNIX_EPOCH, Commit::Lazy)
             .unwrap();
         let old = image("docker.io/library/old:latest", b"old");
         state

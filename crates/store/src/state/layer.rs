@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use lapstrake_oci::{DiffId, Digest};
 
 use super::row::{length, parsed, sql};
-use super::{State, edge};
+use super::{State, edge, used};
 use crate::disk::Commit;
 use crate::error::{Error, Result};
 use crate::index::IndexStamp;
@@ -178,7 +178,10 @@ impl State {
         self.commit("forget what is removed", Commit::Synced, |db, _boot| {
             for object in objects {
                 match object {
-                    Object::Blob(document) => edge::unlink(db, document)?,
+                    Object::Blob(document) => {
+                        edge::unlink(db, document)?;
+                        used::forget(db, document)?;
+                    }
                     Object::Layer(id) => {
                         for table in ["layer", "source", "checked"] {
                             db.prepare_cached(&format!("DELETE FROM {table} WHERE diff_id = ?1"))?

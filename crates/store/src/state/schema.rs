@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{checked, container, edge, image, layer, note, volume, writable};
+use super::{checked, container, edge, image, layer, note, used, volume, writable};
 use crate::error::{Error, Result};
 
 /// `STEPS[n]` leads from version `n`, which SQLite keeps as `user_version`, to the next.
@@ -22,6 +22,7 @@ const STEPS: &[&[&str]] = &[
         checked::TABLES_2,
     ],
     &[container::TABLES_3, volume::TABLES_3],
+    &[used::TABLES_4],
 ];
 
 /// Brings a database to the version that this program knows. What must be noted of a new one is in
@@ -149,6 +150,10 @@ mod tests {
         assert_eq!(state.layer(&id).unwrap().unwrap().tar_len, 3);
         assert_eq!(state.containers().unwrap(), []);
         assert_eq!(state.volumes().unwrap(), []);
+        // When it was used is not known: now, then.
+        let used = state.used().unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        assert!(used[&id.0].elapsed().unwrap() < hour, "{used:?}");
         State::open_read_only(&path, "boot").unwrap();
     }
 }

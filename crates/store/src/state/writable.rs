@@ -3,6 +3,8 @@
 //! A record is on disk before anybody learns that its layer is there, and gone before what the layer
 //! held is freed. Its edges, which keep the image, come and go with it in one commit.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use lapstrake_oci::DiffId;
@@ -11,6 +13,7 @@ use super::State;
 use super::edge;
 use super::image::ImageRecord;
 use super::row::{length, parsed, sql};
+use super::used;
 use crate::disk::Commit;
 use crate::error::{Error, Result};
 
@@ -62,17 +65,23 @@ impl State {
                 return Ok(false);
             }
             edge::hold(db, &layer.name, &layer.image, stack)?;
+            let made = UNIX_EPOCH + Duration::from_secs(layer.created);
+            used::touch(db, &layer.image.manifest, made)?;
             Ok(true)
         })
     }
 
-    /// Forgets a writable layer, and lets go of its image. A crash may bring the record back, but not
-    /// what it speaks of.
+    /// Forgets a writable layer, and lets go of its image, which was used as long as the layer: until `used`, if
+    /// that is known. A crash may bring the record back, but not what it speaks of.
     ///
     /// # Errors
     /// If the database refuses.
-    pub fn remove_writable(&mut self, name: &str) -> Result<()> {
+    pub fn remove_writable(&mut self, name: &str, used: Option<SystemTime>) -> Result<()> {
+        let record = self.writable(name)?;
         self.commit("forget a writable layer", Commit::Lazy, |db, _boot| {
+            if let (Some(record), Some(used)) = (&record, used) {
+                used::touch(db, &record.image.manifest, used)?;
+            }
             edge::release(db, name)?;
             db.execute("DELETE FROM writable WHERE name = ?1", params![name])
                 .map(drop)
@@ -162,7 +171,7 @@ mod tests {
         );
         assert_eq!(state.holders(&digest("one")).unwrap(), ["a", "b"]);
         assert_eq!(state.holders(&digest("two")).unwrap(), [""; 0]);
-        state.remove_writable("a").unwrap();
+        state.remove_writable("a", None).unwrap();
         assert_eq!(state.writable("a").unwrap(), None);
         assert_eq!(state.writable("b").unwrap(), Some(layer("b", "one")));
         assert_eq!(state.holders(&digest("one")).unwrap(), ["b"]);

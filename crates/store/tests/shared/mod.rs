@@ -129,9 +129,12 @@ pub(crate) fn publish(
         index: None,
         layers: &ids,
     };
-    store
-        .state()
-        .set_image(&image, &lineage, lapstrake_store::Commit::Lazy)?;
+    store.state().set_image(
+        &image,
+        &lineage,
+        std::time::SystemTime::now(),
+        lapstrake_store::Commit::Lazy,
+    )?;
     Ok(image)
 }
 

@@ -212,7 +212,9 @@ fn name_image(store: &Store, image: &ToLoad) -> Result<()> {
             index: index.map(|(name, _)| name),
             layers: &image.layers,
         };
-        store.state().set_image(&record, &lineage, Commit::Synced)?;
+        store
+            .state()
+            .set_image(&record, &lineage, SystemTime::now(), Commit::Synced)?;
     }
     Ok(())
 }
