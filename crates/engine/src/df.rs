@@ -167,10 +167,14 @@ impl Held {
     pub fn sum(all: impl IntoIterator<Item = Self>) -> Self {
         let mut sum = Self::default();
         for held in all {
-            sum.bytes += held.bytes;
-            sum.inodes += held.inodes;
+            sum.add(held);
         }
         sum
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.inodes += other.inodes;
     }
 }
 

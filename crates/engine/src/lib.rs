@@ -35,6 +35,7 @@ mod save;
 mod storage;
 mod tag;
 mod volumes;
+pub mod watermark;
 mod when;
 mod would_prune;
 mod writable;

@@ -5,6 +5,7 @@
 //! time when the image was built, and one that does not say so is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::SystemTime;
 
 use lapstrake_oci::Digest;
@@ -188,6 +189,15 @@ fn choose(candidates: &[Candidate], prune: &Prune) -> Vec<ImageRecord> {
 
 pub(crate) fn has_all(labels: &BTreeMap<String, String>, wanted: &[Label]) -> bool {
     wanted.iter().all(|label| label.is_one_of(labels))
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            None => f.write_str(&self.key),
+            Some(value) => write!(f, "{}={value}", self.key),
+        }
+    }
 }
 
 impl Label {

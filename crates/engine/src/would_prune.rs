@@ -9,6 +9,7 @@ use lapstrake_snapshot::room::{self, RoomId, Rooms};
 
 use crate::Engine;
 use crate::containers::{PruneContainers, PrunedContainers, Record};
+use crate::df::Held;
 use crate::error::Result;
 use crate::volumes::{self, PruneVolumes, PrunedVolumes, VolumeError};
 
@@ -19,7 +20,6 @@ impl Engine {
     /// If the store can't be read.
     pub fn prunable_containers(&self, which: &PruneContainers) -> Result<PrunedContainers> {
         let mut pruned = PrunedContainers::default();
-        let files = self.root().join("state").join("container-files");
         for record in self.container_records()? {
             if !which.takes(&record) {
                 continue;
@@ -28,7 +28,7 @@ impl Engine {
                 Some(size) => size.room,
                 None => footprint(self.rooms()?, &record.id)?,
             };
-            pruned.bytes += room + crate::df::below(&files.join(&record.id))?.bytes;
+            pruned.bytes += room + self.files_of(&record)?.bytes;
             pruned.ids.push(record.id);
         }
         Ok(pruned)
@@ -74,6 +74,12 @@ impl Engine {
             .iter()
             .filter_map(|row| serde_json::from_str(&row.body).ok());
         Ok(records.collect())
+    }
+
+    /// What a container's log and other files take.
+    pub(crate) fn files_of(&self, record: &Record) -> Result<Held> {
+        let files = self.root().join("state").join("container-files");
+        crate::df::below(&files.join(&record.id))
     }
 
     fn used_volumes(&self) -> Result<BTreeSet<String>> {

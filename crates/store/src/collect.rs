@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::object::Object;
 use crate::shared::Shared;
 use crate::state::ImageRecord;
-use crate::usage::freed;
+use crate::usage::{FileUse, freed};
 
 pub(crate) use inventory::recorded;
 pub use inventory::{Inventory, Name};
@@ -80,6 +80,14 @@ impl<'a> Collection<'a> {
         plan(inventory, names, mounted, |object| {
             self.shared.measure(object)
         })
+    }
+
+    /// The files of an object, with its index.
+    ///
+    /// # Errors
+    /// If they can't be looked at.
+    pub fn measure(&self, object: &Object) -> Result<Vec<FileUse>> {
+        self.shared.measure(object)
     }
 
     /// The damaged objects that were kept for a look, for [`Plan::and`].

@@ -58,6 +58,11 @@ impl Leases {
         }
     }
 
+    /// Who takes leases here.
+    pub(crate) fn host(&self) -> &str {
+        self.host.as_str()
+    }
+
     fn dir(&self) -> PathBuf {
         self.all.join(self.host.as_str())
     }

@@ -177,6 +177,23 @@ impl Store {
         self.prover.prove(layers, blobs)
     }
 
+    /// Other hosts that use the same content directory, or did: each has a corner of its own there, which stays until
+    /// somebody removes it. What they have in use is known to them alone.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn other_hosts(&self) -> Result<Vec<String>> {
+        let content = self.root.join("content");
+        let mut hosts: Vec<String> = Vec::new();
+        for corner in ["leases", "tmp"] {
+            hosts.extend(content::names(&content.join(corner))?);
+        }
+        hosts.sort();
+        hosts.dedup();
+        hosts.retain(|host| host != self.shared.leases.host());
+        Ok(hosts)
+    }
+
     /// Begins a collection, when the one that may be running is over.
     pub fn collect(&self) -> Collection<'_> {
         Collection::begin(&self.shared)

@@ -49,25 +49,8 @@ impl Containers {
             // One whose room is gone takes nothing.
             let held = self.blocking(move |all| all.takes(&*all.find(&id)?)).await;
             let bytes = held.map_or(0, |held| held.bytes);
-            if doing == Doing::It {
-                let how = HowToRemove {
-                    force: false,
-                    volumes: false,
-                };
-                let Ok(container) = self.find(&record.id) else {
-                    continue;
-                };
-                let changing = tokio::time::timeout(PATIENCE, container.changing.lock());
-                let Ok(_changing) = changing.await else {
-                    // It is being started, or files are copied, and its volume does not answer: the others go on.
-                    continue;
-                };
-                match self.remove_held(&container, how).await {
-                    Ok(()) => {}
-                    // It was started or removed meanwhile.
-                    Err(Error::Conflict(_) | Error::NoContainer(_)) => continue,
-                    Err(error) => return Err(error),
-                }
+            if doing == Doing::It && !self.remove_idle(&record.id).await? {
+                continue;
             }
             pruned.ids.push(record.id.clone());
             pruned.bytes += bytes;
@@ -80,6 +63,28 @@ impl Containers {
                 .publish(EventKind::Container, Action::Prune, "", attributes);
         }
         Ok(pruned)
+    }
+
+    /// Removes a container, without its volumes, if it does not run and nothing is being done with it. Whether it did.
+    pub(crate) async fn remove_idle(&self, id: &str) -> Result<bool> {
+        let how = HowToRemove {
+            force: false,
+            volumes: false,
+        };
+        let Ok(container) = self.find(id) else {
+            return Ok(false);
+        };
+        let changing = tokio::time::timeout(PATIENCE, container.changing.lock());
+        let Ok(_changing) = changing.await else {
+            // It is being started, or files are copied, and its volume does not answer: the others go on.
+            return Ok(false);
+        };
+        match self.remove_held(&container, how).await {
+            Ok(()) => Ok(true),
+            // It was started or removed meanwhile.
+            Err(Error::Conflict(_) | Error::NoContainer(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
