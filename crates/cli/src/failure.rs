@@ -91,6 +91,11 @@ pub(crate) enum Failure {
     /// Volumes can't be looked at.
     #[error(transparent)]
     Volumes(lapstrake_engine::VolumeError),
+    /// A policy that is off.
+    #[error(
+        "no watermark is set: give keep-free in the table [watermark] of the configuration (lapstrake --config FILE tries one)"
+    )]
+    NoWatermark,
     /// A pruning of a store that a daemon owns.
     #[error(
         "{0}; if that is the daemon: docker system prune, or lapstrake prune --dry-run to look"
@@ -160,6 +165,7 @@ impl Failure {
             | Self::Directory(_)
             | Self::Url(_)
             | Self::Level(_)
+            | Self::NoWatermark
             | Self::Storage(_) => 2,
             Self::NoWritable(_) => 3,
             // As shells say it of Ctrl-C.

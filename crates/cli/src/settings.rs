@@ -6,6 +6,7 @@
 
 mod daemon;
 mod file;
+mod watermark;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::arguments::Arguments;
 use crate::network::MirrorOf;
 pub(crate) use daemon::DaemonSettings;
 pub(crate) use file::{Error, File};
+pub(crate) use watermark::WatermarkSettings;
 
 /// The store, if nothing else is said.
 const ROOT: &str = "/var/lib/lapstrake";
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) wait: Setting<Option<Duration>>,
     /// What the file says of the daemon.
     pub(crate) daemon: DaemonSettings,
+    /// What is to be kept free, if the file says so.
+    pub(crate) watermark: Option<WatermarkSettings>,
 }
 
 impl Settings {
@@ -151,6 +155,7 @@ impl Settings {
             .map(Duration::from_secs)
             .optional(),
             daemon: file.daemon.unwrap_or_default(),
+            watermark: file.watermark,
         })
     }
 }

@@ -13,7 +13,7 @@ mod daemon;
 mod df;
 mod diff;
 mod export;
-mod filter;
+pub(crate) mod filter;
 mod history;
 mod images;
 mod import;

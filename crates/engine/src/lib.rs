@@ -65,7 +65,7 @@ pub use volumes::{
     ANONYMOUS_LABEL, AttachedImage, Claim as VolumeClaim, NewVolume, PruneVolumes, PrunedVolumes,
     SettledVolumes, UsersOf, VolumeDetails, VolumeError, VolumeErrorClass, VolumeSize, Volumes,
 };
-pub use when::{rfc3339 as parse_rfc3339, to_rfc3339 as rfc3339, until};
+pub use when::{duration, rfc3339 as parse_rfc3339, to_rfc3339 as rfc3339, until};
 pub use writable::{WritableSummary, free_removed};
 
 /// What a container is to be.

@@ -21,6 +21,6 @@ mod space;
 mod tests;
 
 pub use decide::{Decision, Goes, Stays, Subject, Verdict, Why};
-pub use keeper::{Keeper, KeeperSettings};
+pub use keeper::{Keeper, KeeperSettings, Keeping};
 pub use policy::{Mark, MarkError, Policy};
 pub use space::Space;

@@ -106,7 +106,7 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 /// A duration as Go writes it: numbers, each with a unit.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 7] = [
         ("ns", 1e-9),
         ("us", 1e-6),

@@ -11,10 +11,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::daemon::DaemonSettings;
+use super::watermark::WatermarkSettings;
 use crate::network::MirrorOf;
 
 /// Every key.
-const KEYS: [&str; 11] = [
+#[cfg(test)]
+const KEYS: [&str; 12] = [
     "root",
     "run-dir",
     "storage-driver",
@@ -26,6 +28,7 @@ const KEYS: [&str; 11] = [
     "parallel",
     "wait",
     "daemon",
+    "watermark",
 ];
 
 /// Numbers from one to another.
@@ -88,6 +91,7 @@ pub(crate) struct File {
     pub(crate) parallel: Option<u16>,
     pub(crate) wait: Option<u64>,
     pub(crate) daemon: Option<DaemonSettings>,
+    pub(crate) watermark: Option<WatermarkSettings>,
 }
 
 /// As it is written.
@@ -105,6 +109,7 @@ struct Written {
     parallel: Option<Spanned<u64>>,
     wait: Option<Spanned<u64>>,
     daemon: Option<super::daemon::Written>,
+    watermark: Option<super::watermark::Written>,
 }
 
 impl File {
@@ -159,6 +164,10 @@ impl File {
                 None => None,
                 Some(daemon) => Some(daemon.checked(&check)?),
             },
+            watermark: match written.watermark {
+                None => None,
+                Some(watermark) => watermark.checked(&check)?,
+            },
         })
     }
 }
@@ -188,15 +197,20 @@ impl Check<'_> {
 
     fn not_toml(&self, error: &toml::de::Error) -> Error {
         let message = error.message().trim();
-        let unknown = message
-            .strip_prefix("unknown field `")
-            .and_then(|rest| rest.split('`').next());
-        let what = match unknown {
+        let unknown = message.strip_prefix("unknown field ");
+        // The key, and those that there are where it stands.
+        let mut keys = unknown
+            .into_iter()
+            .flat_map(|rest| rest.split('`').skip(1).step_by(2));
+        let what = match keys.next() {
             None => message.replace('\n', "; "),
-            Some(key) => match nearest(key) {
-                Some(meant) => format!("there is no key {key:?}: did you mean {meant:?}?"),
-                None => format!("there is no key {key:?}; the keys are {}", KEYS.join(", ")),
-            },
+            Some(key) => {
+                let keys: Vec<_> = keys.collect();
+                match nearest(key, &keys) {
+                    Some(meant) => format!("there is no key {key:?}: did you mean {meant:?}?"),
+                    None => format!("there is no key {key:?}; the keys are {}", keys.join(", ")),
+                }
+            }
         };
         self.wrong(error.span().unwrap_or_default(), what)
     }
@@ -241,6 +255,21 @@ impl Check<'_> {
         Ok(Some(number))
     }
 
+    /// One text, of which `read` says what it means or what is wrong.
+    pub(super) fn parsed<T>(
+        &self,
+        key: &str,
+        text: Option<Spanned<String>>,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let read = read(text.as_ref());
+        read.map(Some)
+            .map_err(|what| self.wrong(text.span(), format!("{key}: {what}")))
+    }
+
     pub(super) fn each<T>(
         &self,
         list: Option<Vec<Spanned<String>>>,
@@ -276,12 +305,11 @@ impl Check<'_> {
 }
 
 /// The key that was probably meant.
-fn nearest(key: &str) -> Option<&'static str> {
+fn nearest<'k>(key: &str, keys: &[&'k str]) -> Option<&'k str> {
     let key = key.replace('_', "-").to_ascii_lowercase();
     let likeness = |known: &str| strsim::jaro_winkler(&key, known);
-    let best = KEYS
-        .into_iter()
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    let best =
+        (keys.iter().copied()).max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
     (likeness(best) > 0.8).then_some(best)
 }
 
@@ -309,11 +337,25 @@ mod tests {
         let file = parse(&all.join("\n")).expect("the example with all settings");
         assert_eq!(file.parallel, Some(3));
         assert_eq!(file.mirrors.map(|mirrors| mirrors.len()), Some(2));
+        let watermark = file.watermark.expect("a watermark");
+        assert_eq!(watermark.policy.keep_free.to_string(), "20%");
+        assert_eq!(watermark.interval.as_secs(), 60);
         for key in KEYS {
             let written =
                 |line: &&str| line.starts_with(&format!("{key} =")) || **line == format!("[{key}]");
             assert!(all.iter().any(written), "{key}");
         }
+    }
+
+    #[test]
+    fn a_watermark_is_off_until_it_is_said_how_much_is_to_be_free() {
+        let off = parse("[watermark]\ncontainers = true").expect("settings");
+        assert_eq!(off.watermark, None);
+        let on = parse("[watermark]\nkeep-free = '20%'").expect("settings");
+        let on = on.watermark.expect("a policy");
+        assert_eq!(on.policy.until_free.to_string(), "25%");
+        assert_eq!(on.policy.min_age.as_secs(), 24 * 3600);
+        assert!(!on.policy.containers && on.policy.protect.is_empty());
     }
 
     #[test]
@@ -356,6 +398,20 @@ mod tests {
             ("plain-http = ['http://a/']", "/f:1: plain-http: "),
             ("root = '/a'\nroot = '/b'", "/f:2: duplicate key"),
             ("root '/a'", "/f:1: "),
+            (
+                "[watermark]\nkeep-free = '120%'",
+                "/f:2: keep-free: \"120%\" is not how much is to be free",
+            ),
+            (
+                "[watermark]\nprotect = ['label!=a']",
+                "/f:2: protect: \"label!=a\": give label=KEY",
+            ),
+            ("[watermark]\nmin-age = 'long'", "/f:2: min-age: "),
+            ("[watermark]\ninterval = '10ms'", "/f:2: interval: "),
+            (
+                "[watermark]\nkeep_free = '20%'",
+                "/f:2: there is no key \"keep_free\": did you mean \"keep-free\"?",
+            ),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.starts_with(want), "{text}: {error}");

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use lapstrake_api::{Address, Daemon as Api, Listener, TlsFiles};
 use lapstrake_engine::containers::{self, ContainerOptions, Containers, Reconciled};
 use lapstrake_engine::settings::LogSettings;
-use lapstrake_engine::{Volumes, rfc3339};
+use lapstrake_engine::{Engine, Volumes, rfc3339, watermark};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::context::Context;
@@ -104,8 +104,12 @@ impl Daemon {
             let opened = Containers::open(Arc::clone(&engine), volumes, options).await;
             let (containers, found) = opened?;
             log(&summary(&found));
+            let keeping = keep_mark(context, &engine, &containers);
             let api = Api::new(Arc::clone(&engine), containers, settings);
             lapstrake_api::serve(api, listeners, stop).await;
+            if let Some(keeping) = keeping {
+                keeping.stop().await;
+            }
             engine.stopped().await;
             Ok::<_, Failure>(())
         });
@@ -171,6 +175,22 @@ impl Daemon {
             _ => Err(Failure::TlsFiles),
         }
     }
+}
+
+/// Watches over what is to be kept free, if that is asked for.
+fn keep_mark(
+    context: &Context,
+    engine: &Arc<Engine>,
+    containers: &Containers,
+) -> Option<watermark::Keeping> {
+    let asked = context.settings.watermark.as_ref()?;
+    let settings = watermark::KeeperSettings {
+        policy: asked.policy.clone(),
+        interval: asked.interval,
+        tell: log,
+    };
+    let keeper = watermark::Keeper::new(Arc::clone(engine), containers.clone(), settings);
+    Some(keeper.begin())
 }
 
 /// What was found at the start, in a line.

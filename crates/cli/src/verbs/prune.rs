@@ -1,5 +1,7 @@
 //! `lapstrake prune`.
 
+mod watermark;
+
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -32,11 +34,19 @@ pub(crate) struct Prune {
     /// With --dry-run: what docker volume prune would remove, instead of images; with --all, those with names too.
     #[arg(long, requires = "dry_run")]
     volumes: bool,
+    /// With --dry-run: what the watermark policy of the configuration would remove now, in order, and why the rest
+    /// stays.
+    #[arg(long, requires = "dry_run", conflicts_with_all = ["all", "filter", "containers", "volumes"])]
+    watermark: bool,
 }
 
 impl Prune {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let now = SystemTime::now();
+        if self.watermark {
+            watermark::run(context, now)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.containers || self.volumes {
             return self.would_go(context, now);
         }

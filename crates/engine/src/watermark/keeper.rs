@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lapstrake_bridge::blocking;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::decide::{Decision, Goes, Stage, Stays, Subject, Verdict, Why};
 use super::pass::Step;
@@ -19,6 +21,9 @@ use crate::containers::{self, Containers};
 use crate::df::Held;
 use crate::error::Result;
 use crate::when::to_rfc3339 as rfc3339;
+
+/// How long a removal is waited for when it ends.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a keeper is told.
 #[derive(Debug, Clone)]
@@ -39,6 +44,22 @@ pub struct Keeper {
     settings: KeeperSettings,
     /// What was told last of a state that lasts.
     told: Option<String>,
+}
+
+/// A keeper at work.
+#[derive(Debug)]
+pub struct Keeping {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    /// Ends it. What it has begun is finished, unless that takes too long.
+    pub async fn stop(self) {
+        // It ends in either case.
+        let _both = self.stop.send(());
+        drop(tokio::time::timeout(PATIENCE, self.task).await);
+    }
 }
 
 /// What a pass did so far.
@@ -64,8 +85,14 @@ impl Keeper {
         }
     }
 
-    /// Keeps the mark until `stop` is done; a removal that has begun then is finished.
-    pub async fn keep(mut self, stop: impl Future<Output = ()>) {
+    /// Keeps the mark in the background, until it is stopped.
+    pub fn begin(self) -> Keeping {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(self.keep(stopped));
+        Keeping { stop, task }
+    }
+
+    async fn keep(mut self, mut stop: oneshot::Receiver<()>) {
         let policy = &self.settings.policy;
         let protect: Vec<_> = policy
             .protect
@@ -81,13 +108,12 @@ impl Keeper {
             policy.containers,
             protect.join(" ")
         ));
-        let mut stop = std::pin::pin!(stop);
         loop {
             if let Err(error) = self.look().await {
                 self.lasts(&format!("failed: {error}"), "", &[]);
             }
             tokio::select! {
-                () = &mut stop => return,
+                _stopped = &mut stop => return,
                 () = tokio::time::sleep(self.settings.interval) => {}
             }
         }
