@@ -26,7 +26,7 @@ pub(crate) fn route(call: &Call) -> Answered {
             answer::ok(&json!({ "NetworksDeleted": null }))
         }
         (&Method::POST, ["create"]) => Err(Failure::not_implemented(
-            "Lapstrake can't make networks yet: use bridge, host or none",
+            "Lapstrake can't make networks yet: use bridge, host or none (in a compose file, `network_mode` of each service)",
         )),
         (&Method::POST, [name, "connect" | "disconnect"]) => {
             find(call, name)?;

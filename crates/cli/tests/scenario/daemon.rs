@@ -39,7 +39,7 @@ impl Daemon {
         self.dir.path().join(name)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("docker.sock")
     }
 

@@ -8,6 +8,7 @@ mod daemon;
 mod disk;
 mod docker;
 mod files;
+mod hostile;
 mod image;
 mod load;
 mod push;
