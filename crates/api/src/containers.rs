@@ -11,6 +11,7 @@ mod exec;
 mod export;
 mod inspect;
 mod life;
+mod line;
 mod list;
 mod logs;
 mod mount;
@@ -20,7 +21,7 @@ mod status;
 mod view;
 mod wait;
 
-pub(crate) use list::summaries;
+pub(crate) use list::with_sizes;
 
 use hyper::Method;
 

@@ -13,7 +13,7 @@ mod push;
 mod registry;
 mod tag;
 
-pub(crate) use list::{Summary, summaries};
+pub(crate) use list::summaries;
 pub(crate) use name::no_such;
 pub(crate) use registry::distribution;
 

@@ -14,7 +14,7 @@
 mod contents;
 mod kept;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -283,10 +283,7 @@ impl Engine {
         let unknown =
             (holdings.unknown.iter()).map(|(path, files)| (path.clone(), once.held(files)));
         let unknown = unknown.collect();
-        let layers = self.store.state().every_layer()?;
-        let tars: HashMap<_, _> = (layers.into_iter())
-            .map(|layer| (layer.diff_id, layer.tar_len))
-            .collect();
+        let tars = self.layer_lens()?;
         let contents = contents::Contents::of(&inventory, &objects, &tars);
         let mut usage = DiskUsage {
             shared: contents.shared(),

@@ -62,11 +62,7 @@ impl Engine {
     /// If the store can't be read.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let names = self.store.state().names()?;
-        let layers = self.store.state().every_layer()?;
-        let lens: HashMap<_, _> = layers
-            .into_iter()
-            .map(|layer| (layer.diff_id, layer.tar_len))
-            .collect();
+        let lens = self.layer_lens()?;
         let read =
             |(image, target): &(ImageRecord, Digest)| match self.summary(image, target, &lens) {
                 Ok(summary) => Ok(Some(summary)),
@@ -105,6 +101,28 @@ impl Engine {
         let names = self.store.state().images()?;
         let ids: BTreeSet<_> = names.iter().map(|name| &name.config).collect();
         Ok(ids.len())
+    }
+
+    /// Bytes of tar in the layers of images, by their ids, as far as they are known here.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn sizes_of_images<'a>(&self, ids: &BTreeSet<&'a str>) -> Result<HashMap<&'a str, u64>> {
+        let lens = self.layer_lens()?;
+        let size = |id: &&'a str| {
+            let facts = self.facts_of(&id.parse().ok()?).ok()?;
+            let bytes = facts.layers.iter().filter_map(|layer| lens.get(layer));
+            Some((*id, bytes.sum()))
+        };
+        Ok(ids.iter().filter_map(size).collect())
+    }
+
+    pub(crate) fn layer_lens(&self) -> Result<HashMap<DiffId, u64>> {
+        let layers = self.store.state().every_layer()?;
+        let lens = layers
+            .into_iter()
+            .map(|layer| (layer.diff_id, layer.tar_len));
+        Ok(lens.collect())
     }
 
     /// Bytes of tar in all layers, each counted once.

@@ -71,7 +71,7 @@ fn document(daemon: &Daemon, record: &Record, version: Version) -> Value {
         "NetworkSettings": network_settings(daemon, record),
     });
     if !version.from(1, 44) {
-        value["NetworkSettings"]["Networks"] = view::networks(daemon, record);
+        value["NetworkSettings"]["Networks"] = json!(view::networks(daemon, record));
     }
     value
 }

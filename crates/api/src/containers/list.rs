@@ -1,18 +1,18 @@
 //! `GET /containers/json`.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use lapstrake_engine::containers::{Phase, Record, now};
+use lapstrake_bridge::blocking;
+use lapstrake_engine::containers::{Phase, Record};
 use lapstrake_engine::settings::{HealthStatus, MountKind};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
-use super::{status, view};
+use super::{line, view};
 use crate::answer::{self, Answered};
 use crate::call::Call;
 use crate::daemon::Daemon;
 use crate::error::Failure;
 use crate::filters::Filters;
-use crate::time;
 
 const FILTERS: [&str; 15] = [
     "ancestor",
@@ -51,82 +51,26 @@ pub(super) async fn list(call: &Call) -> Answered {
     let limit = limit
         .and_then(|limit| usize::try_from(limit).ok())
         .unwrap_or(usize::MAX);
-    let chosen = records
-        .iter()
+    let chosen: Vec<_> = (records.into_iter())
         .filter(|record| choice.takes(record))
-        .take(limit);
-    let mut shown = Vec::new();
-    for record in chosen {
-        let line = summary(&call.daemon, record);
-        shown.push(match call.query.flag("size") {
-            true => with_sizes(&call.daemon, record, line).await?,
-            false => line,
-        });
-    }
-    answer::ok(&shown)
-}
-
-/// Every container with its sizes, the newest first, for `docker system df`; `images` are the sizes of images by id.
-/// It may look at rooms, and so wait. One that went meanwhile is left out.
-pub(crate) fn summaries(daemon: &Daemon, images: &BTreeMap<String, u64>) -> Vec<Value> {
-    let containers = &daemon.containers;
-    let mut records = containers.records();
-    records.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-    let shown = records.iter().filter_map(|record| {
-        let writable = containers.writable_bytes(&record.id).ok()?;
-        let image = images.get(&record.image).copied().unwrap_or_default();
-        let mut line = summary(daemon, record);
-        put_sizes(&mut line, writable, image + writable);
-        Some(line)
-    });
-    shown.collect()
-}
-
-/// One line of a list.
-fn summary(daemon: &Daemon, record: &Record) -> Value {
-    let labels = &record.settings.execution.labels;
-    json!({
-        "Id": record.id,
-        "Names": [format!("/{}", record.name)],
-        "Image": record.settings.image,
-        "ImageID": record.image,
-        "Command": command(&record.settings.arguments()),
-        "Created": time::seconds(record.created),
-        "Ports": [],
-        "Labels": labels,
-        "State": record.state.phase.name(),
-        "Status": status::words(&record.state, now()),
-        "HostConfig": { "NetworkMode": view::network_name(record) },
-        "NetworkSettings": { "Networks": view::networks(daemon, record) },
-        "Mounts": view::mounts(daemon, record),
-    })
-}
-
-async fn with_sizes(daemon: &Daemon, record: &Record, mut line: Value) -> Result<Value, Failure> {
-    let sizes = daemon.containers.sizes(&record.id).await?;
-    put_sizes(&mut line, sizes.writable, sizes.root);
-    Ok(line)
-}
-
-fn put_sizes(line: &mut Value, writable: u64, root: u64) {
-    // As in Docker, what is nothing is left out.
-    if writable > 0 {
-        line["SizeRw"] = json!(writable);
-    }
-    line["SizeRootFs"] = json!(root);
-}
-
-/// A command as one line: words with spaces are quoted.
-fn command(arguments: &[String]) -> String {
-    let quoted = |(at, word): (usize, &String)| {
-        if at > 0 && word.contains(' ') {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        } else {
-            word.clone()
-        }
+        .take(limit)
+        .collect();
+    let sized = call.query.flag("size");
+    let daemon = Arc::clone(&call.daemon);
+    let write = move || match sized {
+        true => line::sized(&daemon, &chosen),
+        false => line::plain(&daemon, &chosen),
     };
-    let words: Vec<_> = arguments.iter().enumerate().map(quoted).collect();
-    words.join(" ")
+    let lines = blocking(write).await??;
+    answer::ok(&lines)
+}
+
+/// Every container with its sizes, the newest first, for `docker system df`. It may look at rooms, and so wait.
+/// One that went meanwhile is left out.
+pub(crate) fn with_sizes(daemon: &Daemon) -> Result<Box<RawValue>, Failure> {
+    let mut records = daemon.containers.records();
+    records.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+    line::sized(daemon, &records)
 }
 
 /// Which containers are listed.
@@ -274,15 +218,5 @@ mod tests {
         ] {
             assert_eq!(matches_pattern(pattern, name), takes, "{pattern} {name}");
         }
-    }
-
-    #[test]
-    fn commands_are_one_line() {
-        let words = |words: &[&str]| -> Vec<String> {
-            words.iter().map(|word| (*word).to_owned()).collect()
-        };
-        assert_eq!(command(&words(&["true"])), "true");
-        let line = command(&words(&["sh", "-c", "echo out; sleep 600"]));
-        assert_eq!(line, "sh -c 'echo out; sleep 600'");
     }
 }

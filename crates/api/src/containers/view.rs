@@ -1,7 +1,10 @@
 //! Parts of a container that lists and `inspect` show alike: its mounts and its networks.
 
+use std::collections::BTreeMap;
+
 use lapstrake_engine::containers::Record;
 use lapstrake_engine::settings::{MountKind, MountPoint, NetworkMode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::daemon::Daemon;
@@ -64,20 +67,49 @@ pub(super) fn network_name(record: &Record) -> String {
     }
 }
 
+/// As Docker writes what a container has in a network. There are no addresses yet.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Endpoint {
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: (),
+    links: (),
+    aliases: (),
+    mac_address: &'static str,
+    driver_opts: (),
+    gw_priority: u8,
+    #[serde(rename = "NetworkID")]
+    network_id: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: &'static str,
+    gateway: &'static str,
+    #[serde(rename = "IPAddress")]
+    ip_address: &'static str,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: &'static str,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: &'static str,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    #[serde(rename = "DNSNames")]
+    dns_names: (),
+}
+
 /// `NetworkSettings.Networks`.
-pub(super) fn networks(daemon: &Daemon, record: &Record) -> Value {
+pub(super) fn networks(daemon: &Daemon, record: &Record) -> BTreeMap<String, Endpoint> {
     let name = network_name(record);
     if name.starts_with("container:") {
-        return json!({});
+        return BTreeMap::new();
     }
-    let id = match record.state.started {
+    let network_id = match record.state.started {
         Some(_) => networks::id(daemon, &name),
         None => String::new(),
     };
-    json!({ name: {
-        "IPAMConfig": null, "Links": null, "Aliases": null, "MacAddress": "", "DriverOpts": null,
-        "GwPriority": 0, "NetworkID": id, "EndpointID": "", "Gateway": "", "IPAddress": "",
-        "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "DNSNames": null,
-    }})
+    let endpoint = Endpoint {
+        network_id,
+        ..Endpoint::default()
+    };
+    BTreeMap::from([(name, endpoint)])
 }

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::attach::Waiting;
 use super::exec::Exec;
 use super::record::{Phase, Record};
+use super::size::Look;
 
 /// A container. Its record is looked at and changed under a lock that is held for no step that waits;
 /// `changing` is held over steps that do, so that starts, stops and removals come one after another.
@@ -28,6 +29,8 @@ pub(crate) struct Container {
     execs_ended: watch::Sender<u64>,
     /// Told when it is not to be started again.
     pub(crate) stay_down: Notify,
+    /// What its layer used when somebody looked while it ran. Held during a look.
+    pub(super) looked: Mutex<Option<Look>>,
     /// How long its policy waited before it was started again last.
     last_wait: Mutex<Option<Duration>>,
 }
@@ -66,6 +69,7 @@ impl Container {
             execs: Mutex::default(),
             execs_ended: watch::Sender::new(0),
             stay_down: Notify::new(),
+            looked: Mutex::default(),
             last_wait: Mutex::default(),
         }
     }

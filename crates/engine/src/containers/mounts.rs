@@ -163,6 +163,16 @@ impl Containers {
         users
     }
 
+    /// How many containers lie on each image on which any does.
+    pub fn image_users(&self) -> BTreeMap<String, usize> {
+        let mut users = BTreeMap::new();
+        for container in self.registry().all() {
+            let image = container.with(|record| record.image.clone());
+            *users.entry(image).or_default() += 1;
+        }
+        users
+    }
+
     pub(crate) fn tell_volume(&self, name: &str, action: crate::events::Action) {
         let attributes = [("driver".to_owned(), mounts::LOCAL_DRIVER.to_owned())].into();
         self.events()

@@ -50,6 +50,11 @@ impl Registry {
         self.by_id.values().cloned().collect()
     }
 
+    /// The container of this id.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Container>> {
+        self.by_id.get(id).cloned()
+    }
+
     /// The container of this id, name, or beginning of an id, in this order.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Container>> {
         let missing = || Error::NoContainer(name.to_owned());

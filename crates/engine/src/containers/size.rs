@@ -1,22 +1,32 @@
 //! What containers have of the disk, without looking at every file.
 //!
 //! A layer changes only while its container runs, or while files are copied into it. So what it used when its
-//! container ended is what it uses still, and only those that run are looked at.
+//! container ended is what it uses still, and only those that run are looked at. Nobody but the file system knows what
+//! they change, and where it does not count, every file is looked at: what was found is then told for a while.
 //!
 //! What a container *wrote* is what clients are shown: of a container that wrote nothing, nothing. What it *takes* is
 //! what the file system gets back when it is removed: its whole room, its log, and the directories for both.
 
-use lapstrake_oci::Digest;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
 use lapstrake_snapshot::room;
+use lapstrake_sys::parallel;
 use serde::{Deserialize, Serialize};
 
 use super::Containers;
-use super::container::Container;
+use super::container::{Container, held};
 use super::error::Result;
+use super::record::{Nanoseconds, Record};
 use crate::df::Held;
 
 /// Where the file system counts, files are looked at only if they take less than this: few, then.
 const WORTH_A_LOOK: u64 = 1 << 20;
+
+/// What was found is told again for so many times as long as finding it took, so that no more than a tenth of the
+/// time is spent on looking, however often somebody asks; but not for longer than this.
+const PAUSE: u32 = 10;
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a writable layer uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +38,16 @@ pub struct Size {
     pub room: u64,
     /// Bytes that were in use in the room when it was made.
     pub empty: u64,
+}
+
+/// A look at the layer of a container that runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    size: Size,
+    /// When the container was started that was looked at.
+    started: Option<Nanoseconds>,
+    ended: Instant,
+    took: Duration,
 }
 
 /// What a container uses of the disk, for clients.
@@ -58,12 +78,25 @@ impl Containers {
         .await
     }
 
-    /// Bytes that a container wrote. It may look at files, and so wait.
+    /// What each of these containers uses of the disk, in their order, several looked at at a time; nothing for one
+    /// that is gone or can't be looked at. It may wait.
     ///
     /// # Errors
-    /// If there is none of that name, or its layer can't be read.
-    pub fn writable_bytes(&self, name: &str) -> Result<u64> {
-        Ok(self.size(&*self.find(name)?)?.written)
+    /// If the store can't be read.
+    pub fn sizes_of(&self, records: &[Record]) -> Result<Vec<Option<Sizes>>> {
+        let images = records.iter().map(|record| &*record.image).collect();
+        let images = self.inner.engine.sizes_of_images(&images)?;
+        let of = |record: &Record| {
+            let container = self.registry().get(&record.id)?;
+            let writable = self.size(&container).ok()?.written;
+            let image = images.get(&*record.image).copied().unwrap_or_default();
+            Some(Sizes {
+                writable,
+                root: image + writable,
+            })
+        };
+        let sizes = parallel::map(records, |record| Ok::<_, Infallible>(of(record)));
+        Ok(sizes.unwrap_or_else(|never| match never {}))
     }
 
     /// What the file system gets back when a container is removed.
@@ -76,12 +109,39 @@ impl Containers {
 
     /// What a container's writable layer uses.
     fn size(&self, container: &Container) -> Result<Size> {
-        let (kept, runs) =
-            container.with(|record| (record.state.size, record.state.phase.has_process()));
-        match kept {
-            Some(size) if !runs => Ok(size),
-            _ => self.measure(&container.id, kept.map_or(0, |size| size.empty)),
+        let state = container.with(|record| record.state.clone());
+        match state.size {
+            Some(size) if !state.phase.has_process() => Ok(size),
+            kept => {
+                self.look_while_it_runs(container, state.started, kept.map_or(0, |size| size.empty))
+            }
         }
+    }
+
+    /// What the layer of a container uses that runs since `started`: as of now, or of a while ago. Whoever asks during
+    /// a look waits for it.
+    fn look_while_it_runs(
+        &self,
+        container: &Container,
+        started: Option<Nanoseconds>,
+        empty: u64,
+    ) -> Result<Size> {
+        let mut last = held(&container.looked);
+        if let Some(look) = *last
+            && look.started == started
+            && look.holds()
+        {
+            return Ok(look.size);
+        }
+        let began = Instant::now();
+        let size = self.measure(&container.id, empty)?;
+        *last = Some(Look {
+            size,
+            started,
+            ended: Instant::now(),
+            took: began.elapsed(),
+        });
+        Ok(size)
     }
 
     /// Looks, when a container was made, what its room takes; nothing if that can't be told.
@@ -138,13 +198,42 @@ impl Containers {
 
     /// Bytes of the layers of a container's image; nothing if it is known no more.
     fn image_bytes(&self, container: &Container) -> Result<u64> {
-        let engine = &self.inner.engine;
-        let image = container.with(|record| record.image.parse::<Digest>());
-        let Some(facts) = image.ok().and_then(|image| engine.facts_of(&image).ok()) else {
-            return Ok(0);
-        };
-        let layers = engine.store.state().layers(&facts.layers);
-        let layers = layers.map_err(crate::Error::from)?;
-        Ok(layers.iter().flatten().map(|layer| layer.tar_len).sum())
+        let image = container.with(|record| record.image.clone());
+        let bytes = self.inner.engine.sizes_of_images(&[&*image].into())?;
+        Ok(bytes.get(&*image).copied().unwrap_or_default())
+    }
+}
+
+impl Look {
+    fn holds(&self) -> bool {
+        self.ended.elapsed() < LONGEST.min(self.took * PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_told_for_ten_times_as_long_as_looking_took() {
+        for (took, since, holds) in [
+            (1, 5, true),
+            (1, 11, false),
+            (1000, 9000, true),
+            (1000, 10_100, false),
+            (60_000, 29_000, true),
+            (60_000, 31_000, false),
+        ] {
+            let Some(ended) = Instant::now().checked_sub(Duration::from_millis(since)) else {
+                continue;
+            };
+            let look = Look {
+                size: Size::default(),
+                started: None,
+                ended,
+                took: Duration::from_millis(took),
+            };
+            assert_eq!(look.holds(), holds, "{took} ms, {since} ms ago");
+        }
     }
 }
