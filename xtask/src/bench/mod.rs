@@ -5,6 +5,7 @@
 
 pub mod bound;
 pub mod cgroup;
+mod http;
 pub mod measures;
 pub mod overlay;
 pub mod peers;

@@ -12,6 +12,7 @@ mod hostile;
 mod image;
 mod load;
 mod push;
+mod reclaim;
 mod registry;
 mod save;
 mod verbs;

@@ -3,13 +3,12 @@
 //! All run without a network. The daemons are asked by the same client; podman has none. Memory is that of the
 //! daemon and all it starts, but for what runs in containers.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::commit::write_change;
 use crate::bench::cgroup::Group;
+use crate::bench::http::{ask, say};
 use crate::bench::peers::{Daemon, Docker, Engine};
 use crate::bench::report::{OURS, Row};
 use crate::bench::scratch::{Scratch, timed};
@@ -178,45 +177,29 @@ fn wait_until_empty(dir: &Path, started: Instant) -> Result<()> {
 
 /// `docker system df` with many images and containers.
 fn disk_usage(side: &Side, reference: &str, repeats: usize, tally: &mut Tally) -> Result<()> {
+    let socket = side.dir.join("docker.sock");
+    // By the client, each of these would take longer than what it asks for.
     for number in 0..MANY {
-        let name = format!("many{number}");
-        let create = side
-            .tool()
-            .args(["create", "--name", &name, "--network", "none", reference]);
-        create.arg("true").output()?;
-        let commit = side
-            .tool()
-            .args(["commit", "--pause=false", "--message", &name, &name]);
-        commit.arg(format!("many:{number}")).output()?;
+        let body = format!(
+            r#"{{"Image":"{reference}","Cmd":["true"],"HostConfig":{{"NetworkMode":"none"}}}}"#
+        );
+        say(
+            &socket,
+            &format!("/v1.41/containers/create?name=many{number}"),
+            &body,
+        )?;
+        let commit = format!("/v1.41/commit?container=many{number}&repo=many&tag={number}&pause=0");
+        say(&socket, &commit, "{}")?;
     }
     for _round in 0..repeats * RUNS {
         let seconds = timed(|| side.tool().args(["system", "df"]).output())?.1;
         let quantity = "system df, 200 images and containers, s";
         tally.saw(quantity, side.name, seconds);
-        let seconds = timed(|| ask(&side.dir.join("docker.sock"), "/v1.41/system/df"))?.1;
+        let seconds = timed(|| ask(&socket, "/v1.41/system/df"))?.1;
         let quantity = "the same without the client, s";
         tally.saw(quantity, side.name, seconds);
     }
     Ok(())
-}
-
-/// Asks a daemon, and waits for the whole answer.
-fn ask(socket: &Path, path: &str) -> Result<()> {
-    let asked = || {
-        let mut stream = UnixStream::connect(socket)?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = asked().io("ask", socket)?;
-    if answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200") {
-        return Ok(());
-    }
-    Err(Error::Unexpected {
-        what: format!("GET {path}"),
-        why: answer,
-    })
 }
 
 /// Who runs containers.
