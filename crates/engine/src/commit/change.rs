@@ -273,4 +273,15 @@ mod tests {
             assert!(error.to_string().contains(why), "{error}");
         }
     }
+
+    proptest::proptest! {
+        /// It is an error or it is not: never a panic.
+        #[test]
+        fn anything_may_be_an_instruction(
+            verb in "CMD|ENTRYPOINT|ENV|LABEL|EXPOSE|ONBUILD|USER|VOLUME|WORKDIR|\\PC{0,4}",
+            rest in "[a-z0-9$ {}\\[\\]\"'\\\\=:/.,+é-]{0,24}",
+        ) {
+            drop(apply(&mut base(), &[format!("{verb} {rest}")]));
+        }
+    }
 }
