@@ -30,9 +30,7 @@ impl Containers {
             }
         }
         self.runtime(host.runtime.as_deref())?;
-        let log = self.log_of(&host.log);
-        let nothing = std::collections::BTreeMap::new();
-        super::logs::settings(&log, std::path::PathBuf::new(), &nothing, &nothing)?;
+        super::logs::check(&self.log_of(&host.log))?;
         if let Some(signal) = &settings.execution.stop_signal {
             super::signal::parse(signal)?;
         }
