@@ -7,9 +7,8 @@
 //! Holders are images, containers and other writable layers, and volumes. What one holds *alone* comes back
 //! when it goes and nothing else does; what it *shares* stays as long as another of its holders does.
 //!
-//! Content is looked at and not read. Only what no file system counts is walked: writable layers and volumes that
-//! are plain directories, and what drivers unpacked. Sizes that are kept elsewhere are not asked: this is the look
-//! that they can be compared with. It can be had beside a daemon.
+//! Everything is looked at and nothing is read. Sizes that are kept, or that a file system counts, are not asked: this is
+//! the look that they can be compared with. It can be had beside a daemon.
 
 mod contents;
 mod kept;
@@ -18,8 +17,8 @@ mod usage;
 pub use usage::{ContainerUse, DiskUsage, Held, ImageUse, ObjectUse, VolumeUse, WritableUse};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
-use std::time::SystemTime;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use lapstrake_oci::DiffId;
 use lapstrake_store::{FileUse, Inventory, Object, freed};
@@ -87,8 +86,27 @@ impl Engine {
             prunable_unfinished,
         };
         self.kept(&contents, &mut usage)?;
+        self.look_again(&mut usage.unknown)?;
         usage.add_up();
         Ok(usage)
+    }
+}
+
+/// How long what an owner beside this begins or removes may be seen without being known.
+const MOMENT: Duration = Duration::from_millis(250);
+
+impl Engine {
+    /// Leaves out what was only coming or going.
+    fn look_again(&self, unknown: &mut BTreeMap<PathBuf, Held>) -> Result<()> {
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(MOMENT);
+        let again = self.store.holdings()?.unknown.into_keys();
+        let strangers = self.strangers()?.into_iter().map(|(path, _)| path);
+        let again: BTreeSet<_> = again.chain(strangers).collect();
+        unknown.retain(|path, _| again.contains(path));
+        Ok(())
     }
 }
 

@@ -35,6 +35,7 @@ pub use image::Reserve;
 pub use limit::{Counted, Limit, Usage, parse_size};
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -200,6 +201,17 @@ impl Rooms {
                 drop(held);
                 self.usage(id)
             }
+        }
+    }
+
+    /// As [`footprint`](Self::footprint), by looking at every file, whatever the file system counts: what `du` says.
+    /// It holds up nobody who changes the room meanwhile.
+    pub fn on_disk(&self, id: &RoomId) -> Result<Usage> {
+        match walk::usage(&self.shelf.path(id)) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Err(Error::Missing(id.clone()))
+            }
+            usage => usage,
         }
     }
 

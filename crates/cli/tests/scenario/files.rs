@@ -254,14 +254,7 @@ fn privileged_scenario_docker_sees_what_a_container_uses() {
 fn taken(daemon: &Daemon) -> u64 {
     let state = daemon.path("root/state");
     let dirs = ["containers", "container-files", "volumes"].map(|name| state.join(name));
-    let du = std::process::Command::new("du")
-        .args(["--summarize", "--total", "--block-size=1"])
-        .args(dirs)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(du.stdout).unwrap();
-    let total = text.lines().last().and_then(|line| line.split_once('\t'));
-    total.unwrap().0.parse().unwrap()
+    crate::disk::du(&dirs).0
 }
 
 #[test]

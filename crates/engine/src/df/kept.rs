@@ -26,16 +26,7 @@ impl Engine {
             layers.insert(layer.name.clone(), layer);
         }
         usage.volumes = self.volume_uses(&records)?;
-        let known: [BTreeSet<&str>; OTHERS.len()] = [
-            layers.keys().map(String::as_str).collect(),
-            (usage.volumes.iter()).map(|volume| &*volume.name).collect(),
-            records.iter().map(|record| &*record.id).collect(),
-        ];
-        for (dir, known) in OTHERS.iter().zip(known) {
-            for (path, held) in self.unknown_in(dir, &known)? {
-                usage.unknown.insert(path, held);
-            }
-        }
+        usage.unknown.extend(self.strangers()?);
         let files = self.root().join("state").join("container-files");
         let container = |record: &Record| container_use(record, &files);
         let mut containers = parallel::map(&records, container)?;
@@ -60,7 +51,7 @@ impl Engine {
                 mounted: self.is_in_use(&in_use, &id),
                 image: familiar(&record.image.reference),
                 name: record.name.clone(),
-                held: footprint(rooms, &id)?,
+                held: on_disk(rooms, &id)?,
                 content,
                 shared,
             })
@@ -84,7 +75,7 @@ impl Engine {
             let users = users.get(&*row.name).into_iter().flatten().cloned();
             Ok(VolumeUse {
                 anonymous: volumes::is_anonymous(&row.name, &row.body),
-                held: footprint(&rooms, &row.name.parse()?)?,
+                held: on_disk(&rooms, &row.name.parse()?)?,
                 containers: users.collect(),
                 name: row.name.clone(),
             })
@@ -92,18 +83,40 @@ impl Engine {
         parallel::map(&rows, one)
     }
 
-    /// What has a name in such a directory that is not known there.
-    fn unknown_in(&self, dir: &str, known: &BTreeSet<&str>) -> Result<Vec<(PathBuf, Held)>> {
+    /// What has a name in the directories of containers and volumes that the database does not know, by its path below
+    /// the root.
+    pub(super) fn strangers(&self) -> Result<Vec<(PathBuf, Held)>> {
         let state = self.root().join("state");
-        let mut unknown = Vec::new();
-        for name in names(&state.join(dir))? {
-            let text = name.to_string_lossy();
-            if !text.starts_with('.') && !known.contains(&*text) {
-                let held = below(&state.join(dir).join(&name))?;
-                unknown.push((Path::new("state").join(dir).join(name), held));
+        let mut there = Vec::new();
+        for dir in OTHERS {
+            let names = names(&state.join(dir))?.into_iter();
+            let named = names.filter(|name| !name.as_encoded_bytes().starts_with(b"."));
+            there.push((dir, named.collect::<Vec<_>>()));
+        }
+        // What came meanwhile is known.
+        let known = self.known_names()?;
+        let mut strangers = Vec::new();
+        for ((dir, names), known) in there.into_iter().zip(known) {
+            for name in names {
+                if name.to_str().is_none_or(|name| !known.contains(name)) {
+                    let held = below(&state.join(dir).join(&name))?;
+                    strangers.push((Path::new("state").join(dir).join(name), held));
+                }
             }
         }
-        Ok(unknown)
+        Ok(strangers)
+    }
+
+    /// The names that the database knows in each of [`OTHERS`].
+    fn known_names(&self) -> Result<[BTreeSet<String>; OTHERS.len()]> {
+        let writables = self.store.state().writables()?;
+        let volumes = self.store.state().volumes()?;
+        let containers = self.container_records()?;
+        Ok([
+            writables.into_iter().map(|layer| layer.name).collect(),
+            volumes.into_iter().map(|volume| volume.name).collect(),
+            containers.into_iter().map(|record| record.id).collect(),
+        ])
     }
 }
 
@@ -137,8 +150,8 @@ fn container_use(record: &Record, files: &Path) -> Result<ContainerUse> {
 }
 
 /// What a room takes of the disk; nothing if it is gone.
-fn footprint(rooms: &Rooms, id: &RoomId) -> Result<Held> {
-    match rooms.footprint(id) {
+fn on_disk(rooms: &Rooms, id: &RoomId) -> Result<Held> {
+    match rooms.on_disk(id) {
         Ok(usage) => Ok(Held {
             bytes: usage.bytes,
             inodes: usage.inodes.unwrap_or_default(),

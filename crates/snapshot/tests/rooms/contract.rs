@@ -100,6 +100,8 @@ fn inodes_are_limited(rooms: &Rooms) {
 }
 
 fn usage_is_right_at_once(rooms: &Rooms) {
+    let gone = rooms.on_disk(&id("gone"));
+    assert!(matches!(gone, Err(Error::Missing(_))), "{gone:?}");
     for (name, limit) in [("used", bytes(64 * MIB)), ("free", NO_LIMIT)] {
         let id = id(name);
         let room = rooms.create(&id, limit).unwrap();
@@ -142,6 +144,11 @@ fn usage_is_right_at_once(rooms: &Rooms) {
         check("a hole", 8 * MIB, 2);
         fs::hard_link(dir.join("a"), dir.join("b")).unwrap();
         check("a second name", 8 * MIB, 2);
+        // By its files, which for an image is that.
+        sync_at(dir);
+        let on_disk = rooms.on_disk(&id).unwrap();
+        assert!(on_disk.bytes >= 8 * MIB, "{on_disk:?}");
+        assert!(on_disk.inodes.is_some(), "{on_disk:?}");
         fs::remove_file(dir.join("a")).unwrap();
         check("one name removed", 8 * MIB, 2);
         fs::remove_file(dir.join("b")).unwrap();
