@@ -183,6 +183,14 @@ impl Engine {
         Ok(self.rooms()?.resize(&record.name.parse()?, limit)?)
     }
 
+    /// Sets room aside for records, so that things can be removed while the disk is full: for a process that stays.
+    ///
+    /// # Errors
+    /// If there is no room, or the file system can't set any aside.
+    pub fn set_room_aside(&self) -> Result<()> {
+        Ok(self.store.state().set_room_aside()?)
+    }
+
     /// Waits until what was removed is freed, as far as this process does that.
     ///
     /// # Errors

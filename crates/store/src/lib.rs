@@ -239,6 +239,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hosts_that_share_content_know_of_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = HostId::from_hostname("one");
+        let store = Store::open(dir.path(), &one, "boot").unwrap();
+        assert_eq!(store.other_hosts().unwrap(), [""; 0]);
+        // Another host has its own state, and comes by the content directory alone.
+        let content = dir.path().join("content");
+        let two = HostId::from_hostname("two");
+        Content::open(Arc::new(RealDisk), &content, &two).unwrap();
+        assert_eq!(store.other_hosts().unwrap(), ["two"]);
+    }
+
+    #[test]
     fn host_ids_are_safe_file_names() {
         for (name, id) in [
             ("node-1", "node-1"),

@@ -10,6 +10,7 @@ mod edge;
 mod image;
 mod layer;
 mod note;
+mod reserve;
 mod row;
 mod schema;
 mod used;

@@ -86,6 +86,9 @@ impl Daemon {
         let options = self.container_options(&settings)?;
         let engine = Arc::new(context.own()?);
         log(&format!("owns the store {}", engine.root().display()));
+        if let Err(error) = engine.set_room_aside() {
+            log(&format!("on a full disk nothing may be removable: {error}"));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .enable_all()

@@ -18,6 +18,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// `None` says why on standard error.
     pub(crate) fn start(test: &str) -> Option<Self> {
+        Self::start_in(test, tempfile::tempdir().unwrap())
+    }
+
+    /// In a directory in which `root` and the settings, `config.toml`, may be already.
+    pub(crate) fn start_in(test: &str, dir: tempfile::TempDir) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED {test}: needs root");
             return None;
@@ -28,7 +33,6 @@ impl Daemon {
                 return None;
             }
         }
-        let dir = tempfile::tempdir().unwrap();
         let child = serve(dir.path(), &[]);
         let daemon = Self { child, dir };
         daemon.wait();
@@ -205,6 +209,8 @@ impl Drop for Daemon {
             drop(remove.output());
         }
         stop(&mut self.child);
+        // A test may have mounted a disk of its own there.
+        let _disk = rustix::mount::unmount(self.path("root"), rustix::mount::UnmountFlags::DETACH);
         let left = fs::read_to_string("/proc/self/mounts").unwrap();
         let dir = self.dir.path().to_string_lossy().into_owned();
         if !std::thread::panicking() {
@@ -220,6 +226,10 @@ fn serve(dir: &Path, more: &[&str]) -> Child {
         .open(dir.join("log"))
         .unwrap();
     let mut daemon = Command::new(env!("CARGO_BIN_EXE_lapstrake"));
+    let settings = dir.join("config.toml");
+    if settings.exists() {
+        daemon.arg("--config").arg(settings);
+    }
     daemon.arg("--root").arg(dir.join("root"));
     daemon.arg("--run-dir").arg(dir.join("run"));
     daemon.args(["daemon", "--host"]);

@@ -16,6 +16,7 @@ mod reclaim;
 mod registry;
 mod save;
 mod verbs;
+mod watermark;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

@@ -278,7 +278,11 @@ fn reasons(asked: Asked<'_>, facts: &Facts, order: &[&Candidate]) -> Vec<Option<
     for (one, why) in order.iter().zip(&mut why) {
         // Who looks why it stays wants to know first of all who uses it.
         let all_may_go = one.users.keys().all(|user| may_go.contains(user.as_str()));
-        if one.hindrance.is_none() && !all_may_go {
+        let beside_users = matches!(
+            one.hindrance,
+            None | Some(Why::Mounted | Why::Leased | Why::Unreadable)
+        );
+        if beside_users && !all_may_go {
             *why = Some(one.used_by());
         }
     }

@@ -197,7 +197,7 @@ fn what_is_protected_used_mounted_or_young_stays_and_it_is_said_what_is_missing(
             "team 2 b team=a",
             "other 3 c team=b",
             "mounted 4 d mounted",
-            "used 5 e on=box",
+            "used 5 e on=box mounted",
             "young 9901 f",
             "future 20000 g",
         ],
