@@ -53,11 +53,13 @@ impl State {
         has_content: &dyn Fn() -> Result<bool>,
     ) -> Result<Self> {
         let fail = |action| move |source| Error::Database { action, source };
+        reserve::make_shared_memory(path)?;
         let mut db = Connection::open(path).map_err(fail("open"))?;
         db.busy_timeout(Duration::from_secs(30))
             .map_err(fail("set a timeout"))?;
         db.pragma_update(None, "journal_mode", "WAL")
             .map_err(fail("turn on WAL"))?;
+        reserve::keep_log_in_place(&db, path)?;
         schema::migrate(&mut db, path, has_content)?;
         disk.committed(path, Commit::Synced)
             .map_err(io_error("commit to", path))?;

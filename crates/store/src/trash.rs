@@ -3,13 +3,14 @@
 //! What lies here has no record any more and nobody will look for it, so a crash in the middle of
 //! emptying it costs nothing: the next owner goes on.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lapstrake_sys::publish::Published;
 
 use crate::disk::{Disk, remove_tree};
-use crate::error::{Result, io_error};
+use crate::error::{Error, Result, io_error};
 use crate::stage::unique_name;
 
 /// The trash of a content directory.
@@ -24,9 +25,16 @@ impl Trash {
         Self { disk, dir }
     }
 
-    /// Moves a file or a directory here; whether it was there.
+    /// Moves a file or a directory here; whether it was there. On a disk that is too full to move anything it is
+    /// removed where it is, which a crash may interrupt: it has no record any more, and is found without one.
     pub(crate) fn take(&self, from: &Path) -> Result<bool> {
-        Ok(move_aside(&*self.disk, from, &self.dir)?.is_some())
+        match move_aside(&*self.disk, from, &self.dir) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::StorageFull => {
+                remove_tree(&*self.disk, from).map_err(io_error("remove", from))?;
+                Ok(true)
+            }
+            moved => Ok(moved?.is_some()),
+        }
     }
 
     /// Removes what is here for good, one entry after the other, until `stop` says so. Several

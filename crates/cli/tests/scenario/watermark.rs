@@ -26,16 +26,15 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount(dir: &Path) -> Self {
+    fn mount(dir: &Path, make: &[&str], bytes: u64) -> Self {
         let (image, root) = (dir.join("disk"), dir.join("root"));
-        File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
+        File::create(&image).unwrap().set_len(bytes).unwrap();
         fs::create_dir(&root).unwrap();
-        for (program, arguments) in [
-            ("mkfs.ext4", &["-q", "-m", "0", text(&image)][..]),
-            ("mount", &["-o", "loop", text(&image), text(&root)]),
-        ] {
-            let done = Command::new(program).args(arguments).status();
-            assert!(done.unwrap().success(), "{program}");
+        let make = [make, &[text(&image)]].concat();
+        let mount = ["mount", "-o", "loop", text(&image), text(&root)];
+        for line in [&make[..], &mount] {
+            let done = Command::new(line[0]).args(&line[1..]).output().unwrap();
+            assert!(done.status.success(), "{line:?}: {done:?}");
         }
         Self { root }
     }
@@ -45,6 +44,8 @@ impl Disk {
         let mut file = File::create(self.root.join("filler")).unwrap();
         for block in [1 << 20, 4096, 1] {
             while file.write_all(&vec![1; block]).is_ok() {}
+            // What is written later can take the place that was only reserved for this.
+            drop(file.sync_all());
         }
     }
 }
@@ -128,7 +129,7 @@ fn privileged_scenario_watermark() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let disk = Disk::mount(dir.path());
+    let disk = Disk::mount(dir.path(), &["mkfs.ext4", "-q", "-m", "0"], DISK_BYTES);
     let Some(mut daemon) = Daemon::start_in("watermark", dir) else {
         return;
     };
@@ -244,4 +245,57 @@ fn privileged_scenario_watermark() {
         check.status.success() && check.stdout.is_empty(),
         "{check:?}"
     );
+}
+
+/// On a disk without a free byte, an image can be removed, and its space is there again.
+fn check_full(test: &str, make: &[&str]) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED {test}: needs root");
+        return;
+    }
+    if Command::new(make[0]).arg("-V").output().is_err() {
+        eprintln!("SKIPPED {test}: needs {}", make[0]);
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(dir.path(), make, 330 << 20);
+    let Some(mut daemon) = Daemon::start_in(test, dir) else {
+        return;
+    };
+    if !daemon.busybox(test) {
+        return;
+    }
+    image(&daemon, "large", None);
+    daemon.done(&["create", "--name=box", "busybox", "true"]);
+    disk.fill();
+    let space = || rustix::fs::statvfs(&disk.root).unwrap();
+    assert!(space().f_bavail * space().f_frsize < 1 << 20);
+    // What is kept back for root was taken, too, and is given back first.
+    let before = space().f_bfree * space().f_frsize;
+    daemon.done(&["rmi", "large"]);
+    assert_eq!(images(&daemon), ["busybox"]);
+    daemon.done(&["rm", "box"]);
+    rustix::fs::syncfs(File::open(&disk.root).unwrap()).unwrap();
+    let after = space().f_bfree * space().f_frsize;
+    assert!(after >= before + IMAGE_BYTES, "{before} {after}");
+    let check = daemon.stop_and_check();
+    assert!(
+        check.status.success() && check.stdout.is_empty(),
+        "{check:?}"
+    );
+}
+
+#[test]
+fn privileged_scenario_full_ext4() {
+    check_full("full_ext4", &["mkfs.ext4", "-q"]);
+}
+
+#[test]
+fn privileged_scenario_full_xfs() {
+    check_full("full_xfs", &["mkfs.xfs", "-q"]);
+}
+
+#[test]
+fn privileged_scenario_full_btrfs() {
+    check_full("full_btrfs", &["mkfs.btrfs", "-q"]);
 }

@@ -45,7 +45,11 @@ pub(super) fn gather(
     now: SystemTime,
 ) -> Result<Gathered> {
     let inventory = collection.inventory(now)?;
-    let mounted = engine.run.in_use()?;
+    let roots = engine.run.roots()?;
+    let roots: Vec<BTreeSet<DiffId>> = (roots.into_iter())
+        .map(|root| root.layers.into_iter().collect())
+        .collect();
+    let mounted = roots.iter().flatten().cloned().collect();
     let containers = engine.container_records()?;
     let mut gathering = Gathering {
         engine,
@@ -53,6 +57,7 @@ pub(super) fn gather(
         policy,
         busy,
         mounted: &mounted,
+        roots: &roots,
         inventory: &inventory,
         children: children(&inventory),
         others: engine.store.other_hosts()?,
@@ -80,6 +85,8 @@ struct Gathering<'a> {
     policy: &'a Policy,
     busy: &'a BTreeSet<String>,
     mounted: &'a BTreeSet<DiffId>,
+    /// The layers of each mounted root.
+    roots: &'a [BTreeSet<DiffId>],
     inventory: &'a Inventory,
     children: BTreeMap<&'a Parent, Vec<&'a Name>>,
     /// Other hosts that may use the same content.
@@ -146,16 +153,16 @@ impl Gathering<'_> {
     fn hindrance(&self, image: &Subject, has: &BTreeSet<Name>) -> Option<Why> {
         let leased =
             |one: &Name| matches!(one, Name::Blob(_)) && self.inventory.leased.contains(one);
-        let mut layers = has.iter().filter_map(|one| match one {
+        let layers = has.iter().filter_map(|one| match one {
             Name::Layer(id) => Some(id),
             Name::Blob(_) => None,
         });
-        let mut mounted = layers.clone().map(|id| self.mounted.contains(id));
+        let is_it = |root: &BTreeSet<DiffId>| root.iter().eq(layers.clone());
         if !self.others.is_empty() {
             Some(Why::OtherHosts(self.others.clone()))
         } else if self.busy.contains(&image.key()) {
             Some(Why::Busy)
-        } else if layers.next().is_some() && mounted.all(|is| is) {
+        } else if self.roots.iter().any(is_it) {
             Some(Why::Mounted)
         } else if has.iter().any(leased) {
             Some(Why::Leased)
