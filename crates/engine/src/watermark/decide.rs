@@ -1,6 +1,7 @@
 //! What goes and what stays: a pure function.
 //!
-//! In the order of last use, each candidate goes that nothing keeps, until the mark is met. What a removal frees is
+//! In the order of last use, each candidate goes that nothing keeps, until the mark is met. One of which others have
+//! every layer waits for those: its name would be lost for nothing if they stay. What a removal frees is
 //! counted as the file system will give it back: an object goes with the last that holds it, a file with its last name.
 //! An image on which containers lie can go when those have gone.
 
@@ -210,7 +211,10 @@ pub(super) fn decide(asked: Asked<'_>, facts: &Facts) -> Decision {
                 && kept[*at].is_none()
                 && users.all(|user| gone_containers.contains(user.as_str()))
         };
-        let Some(next) = (0..order.len()).find(may_go) else {
+        // One that frees nothing by itself, for it lies below another, waits until that has gone.
+        let frees = |at: &usize| may_go(at) && freeing.frees_layer(order[*at]);
+        let next = (0..order.len()).find(frees);
+        let Some(next) = next.or_else(|| (0..order.len()).find(may_go)) else {
             break;
         };
         gone[next] = true;
@@ -343,6 +347,16 @@ impl<'a> Freeing<'a> {
             }
         }
         freed
+    }
+
+    /// Whether it is the last that holds a layer, or takes room of its own.
+    fn frees_layer(&self, one: &Candidate) -> bool {
+        let mut holds = one.holds.iter();
+        matches!(one.subject, Subject::Container { .. })
+            || holds.any(|at| {
+                let object = &self.objects[*at];
+                object.is_layer && !object.held && self.holders[*at] == 1
+            })
     }
 
     /// What it would free if it went first.

@@ -231,7 +231,6 @@ impl Keeper {
         );
         match decision.verdict {
             Verdict::Short(missing) => {
-                let stays: Vec<_> = decision.stays.iter().map(stays).collect();
                 let what = format!(
                     "cannot reach until-free={}: nothing more may go",
                     self.settings.policy.until_free
@@ -244,7 +243,7 @@ impl Keeper {
                     " missing={} missing-inodes={} {end}",
                     missing.bytes, missing.inodes
                 );
-                self.lasts(&what, &more, &stays);
+                self.lasts(&what, &more, &decision.stays);
             }
             // Something else made room.
             Verdict::Enough | Verdict::Reached if pass.removed == 0 => {}
@@ -269,13 +268,17 @@ impl Keeper {
     }
 
     /// Tells of a state that lasts, unless that is what was told last. `more` may differ each time, and is told with it.
-    fn lasts(&mut self, what: &str, more: &str, details: &[String]) {
-        let state = format!("{what}\n{}", details.join("\n"));
+    fn lasts(&mut self, what: &str, more: &str, all: &[Stays]) {
+        // When something was used last is no state: of what is in use that is now.
+        let reasons = all
+            .iter()
+            .map(|one| format!("{} {}", said(&one.subject), one.why));
+        let state = format!("{what}\n{}", reasons.collect::<Vec<_>>().join("\n"));
         if self.told.as_ref() == Some(&state) {
             return;
         }
-        for line in details {
-            self.tell(line);
+        for one in all {
+            self.tell(&stays(one));
         }
         self.tell(&format!("{what}{more}"));
         self.told = Some(state);

@@ -243,6 +243,20 @@ fn an_image_whose_layers_others_keep_is_left_alone() {
 }
 
 #[test]
+fn an_image_below_others_goes_after_them() {
+    let lines = ["base 1 x", "app 2 x y", "new 3 z", "twin 4 w", "same 5 w"];
+    check(
+        &lines,
+        99,
+        &["app+10", "base+10", "new+10"],
+        &["twin: not needed", "same: not needed"],
+        Verdict::Reached,
+    );
+    // Where each waits for the other, the older begins.
+    check(&lines[3..], 99, &["twin+0", "same+10"], &[], short(11));
+}
+
+#[test]
 fn containers_go_before_their_image_and_only_those_that_do_not_run() {
     let lines = [
         "web 5 a b on=old",

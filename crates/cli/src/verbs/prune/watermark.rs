@@ -65,12 +65,17 @@ fn summary(decision: &Decision, policy: &Policy) -> String {
     let end = match decision.verdict {
         Verdict::Enough => "that is enough: nothing goes".to_owned(),
         Verdict::Reached => format!("would free: {}, which is enough", bytes(frees)),
-        Verdict::Short(missing) => format!(
-            "would free: {}, and then {} and {} inodes are missing",
-            bytes(frees),
-            bytes(missing.bytes),
-            missing.inodes
-        ),
+        Verdict::Short(missing) => {
+            let inodes = match missing.inodes {
+                0 => String::new(),
+                inodes => format!(" and {inodes} inodes"),
+            };
+            let missing = bytes(missing.bytes);
+            format!(
+                "would free: {}, and then {missing}{inodes} are missing",
+                bytes(frees)
+            )
+        }
     };
     format!(
         "free: {} of {} ({}); keep-free {}, until-free {}; {end}",

@@ -137,8 +137,16 @@ proptest! {
             }
         }
 
-        // Of those that nothing had to go before, the order is that of last use.
-        let free_to_go = candidates.filter(|goes| by_subject(&facts, &goes.subject).users.is_empty());
+        // Of those that had to wait for nothing, the order is that of last use.
+        let at_once = |goes: &&Goes| {
+            let one = by_subject(&facts, &goes.subject);
+            let alone = |at: &usize| {
+                let others = facts.candidates.iter().filter(|other| other.holds.contains(at));
+                !facts.objects[*at].held && others.count() == 1
+            };
+            one.users.is_empty() && one.holds.iter().any(alone)
+        };
+        let free_to_go = candidates.filter(at_once);
         let order: Vec<_> = free_to_go.map(|goes| goes.used).collect();
         prop_assert!(order.is_sorted());
 
