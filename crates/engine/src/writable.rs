@@ -191,6 +191,21 @@ impl Engine {
         Ok(self.store.state().set_room_aside()?)
     }
 
+    /// Says that nobody needs the room of a writable layer mounted for now, whose container does not run. One
+    /// that somebody looks into stays.
+    ///
+    /// # Errors
+    /// If it can't be unmounted.
+    pub(crate) fn let_go_of_writable(&self, name: &str) -> Result<()> {
+        if !seats(&self.run_path).join(name).exists() {
+            return Ok(());
+        }
+        match self.rooms()?.release(&name.parse()?) {
+            Ok(()) | Err(room::Error::InUse { .. } | room::Error::Missing(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits until what was removed is freed, as far as this process does that.
     ///
     /// # Errors

@@ -159,6 +159,8 @@ impl Containers {
         container.change(|record| record.state.size = size);
         let files = self.places(id).files;
         super::launch::make_dir(&files)?;
+        // Until it is started.
+        self.let_go(id);
         let mounts = container.with(|record| record.settings.host.mounts.clone());
         self.fill_volumes(id, claimed, &mounts)
     }

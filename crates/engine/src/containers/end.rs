@@ -95,6 +95,7 @@ impl Containers {
         let torn_down = self.blocking(move |all| {
             let size = all.settle_size(&this);
             all.tear_down(&this.id)?;
+            all.let_go(&this.id);
             Ok(size)
         });
         let (size, failed) = match torn_down.await {

@@ -92,6 +92,7 @@ impl Containers {
             let this = Arc::clone(&container);
             let settle = move |all: &Self| {
                 let size = all.settle_size(&this);
+                all.let_go(&this.id);
                 this.change(|record| record.state.size = size);
                 all.save(&this)
             };
