@@ -34,7 +34,8 @@ pub enum Request {
     Resize(Size),
     /// To close the process's standard input once all that was sent before is written.
     CloseStdin,
-    /// To send the process a signal. It can't hit another process that got its number.
+    /// To send the process a signal. It can't hit another process that got its number. While the runtime is starting
+    /// the process, the signal to kill goes to the runtime: then the start fails.
     Signal(i32),
     /// To be told how far things are.
     State,

@@ -1,7 +1,6 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lapstrake_container::mounts::{self, Host, Resolved, Rules};
@@ -189,8 +188,12 @@ fn is_there_or_used(error: &VolumeError) -> bool {
 }
 
 fn make_source(path: &Path) -> Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    // Whether it is there is asked, and nothing else: a server that does not answer holds up the runtime, which
+    // can be killed, and not this process.
+    let how = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
+    match statx(CWD, path, how, StatxFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => {
             std::fs::create_dir_all(path).map_err(io_error("create", path))
         }
         _ => Ok(()),

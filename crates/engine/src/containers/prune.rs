@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::error::{Error, Result};
 use super::record::{Record, nanoseconds};
 use super::{Containers, HowToRemove};
@@ -29,8 +31,8 @@ pub struct PrunedContainers {
     pub bytes: u64,
 }
 
-/// How long one with which something else is done is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long those with which something else is done are waited for, all together.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Containers {
     /// Removes containers that don't run, without their volumes.
@@ -44,12 +46,13 @@ impl Containers {
             ));
         };
         let mut pruned = PrunedContainers::default();
+        let deadline = Self::patience();
         for record in self.records().iter().filter(|record| which.takes(record)) {
             let id = record.id.clone();
             // One whose room is gone takes nothing.
             let held = self.blocking(move |all| all.takes(&*all.find(&id)?)).await;
             let bytes = held.map_or(0, |held| held.bytes);
-            if doing == Doing::It && !self.remove_idle(&record.id).await? {
+            if doing == Doing::It && !self.remove_idle(&record.id, deadline).await? {
                 continue;
             }
             pruned.ids.push(record.id.clone());
@@ -65,8 +68,14 @@ impl Containers {
         Ok(pruned)
     }
 
-    /// Removes a container, without its volumes, if it does not run and nothing is being done with it. Whether it did.
-    pub(crate) async fn remove_idle(&self, id: &str) -> Result<bool> {
+    /// Until when those with which something else is done are waited for.
+    pub(crate) fn patience() -> Instant {
+        Instant::now() + PATIENCE
+    }
+
+    /// Removes a container, without its volumes, if it does not run and nothing is being done with it at the deadline.
+    /// Whether it did.
+    pub(crate) async fn remove_idle(&self, id: &str, deadline: Instant) -> Result<bool> {
         let how = HowToRemove {
             force: false,
             volumes: false,
@@ -74,7 +83,7 @@ impl Containers {
         let Ok(container) = self.find(id) else {
             return Ok(false);
         };
-        let changing = tokio::time::timeout(PATIENCE, container.changing.lock());
+        let changing = tokio::time::timeout_at(deadline, container.changing.lock());
         let Ok(_changing) = changing.await else {
             // It is being started, or files are copied, and its volume does not answer: the others go on.
             return Ok(false);

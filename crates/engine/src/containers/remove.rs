@@ -9,6 +9,7 @@ use super::Containers;
 use super::container::Container;
 use super::error::{Error, Result};
 use super::record::Phase;
+use super::stop::KILL_WAIT;
 use crate::events::Action;
 
 /// How to remove.
@@ -50,8 +51,17 @@ impl Containers {
                 return Err(is_active(&container));
             }
             self.kill_now(&container).await?;
+        } else if how.force {
+            self.give_up_start(&container).await?;
         }
-        let _changing = container.changing.lock().await;
+        let _changing = match how.force {
+            false => container.changing.lock().await,
+            // Something may be done with it that takes a file system that does not answer.
+            true => match tokio::time::timeout(KILL_WAIT, container.changing.lock()).await {
+                Ok(changing) => changing,
+                Err(_elapsed) => return Err(is_busy(&container)),
+            },
+        };
         self.remove_held(&container, how).await
     }
 
@@ -127,6 +137,14 @@ impl Containers {
         *gone = true;
         Ok(())
     }
+}
+
+fn is_busy(container: &Container) -> Error {
+    Error::Conflict(format!(
+        "cannot remove container \"{}\": it is being started, or files are copied, and that did not end within {} s: a file system does not answer",
+        container.with(|record| record.name.clone()),
+        KILL_WAIT.as_secs()
+    ))
 }
 
 fn is_active(container: &Container) -> Error {

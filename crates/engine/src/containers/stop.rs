@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapstrake_monitor::client::Client;
+use lapstrake_monitor::wire::State as MonitorState;
 
 use super::Containers;
 use super::container::Container;
@@ -13,7 +14,7 @@ use super::signal;
 use crate::events::Action;
 
 /// How long a container that was killed has to be gone.
-const KILL_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a client that sent the signal to kill waits to see that it came.
 const KILL_SEEN: Duration = Duration::from_millis(900);
@@ -78,6 +79,10 @@ impl Containers {
             Some(signal) => signal::parse(signal)?,
         };
         if !container.phase().has_process() {
+            if number == signal::KILL && self.give_up_start(&container).await? {
+                self.tell(&container, Action::Kill, &[("signal", number.to_string())]);
+                return Ok(());
+            }
             return Err(Error::Conflict(format!(
                 "cannot kill container: {name}: container {} is not running",
                 container.id
@@ -137,6 +142,7 @@ impl Containers {
         if container.phase() == Phase::Paused {
             self.unpause(&container.id).await?;
         }
+        self.thaw_killed(container).await?;
         if self.ends_within(container, Some(KILL_WAIT)).await {
             return Ok(());
         }
@@ -145,6 +151,21 @@ impl Containers {
             container.id,
             KILL_WAIT.as_secs()
         )))
+    }
+
+    /// Kills the runtime that is starting a container, if one is: it may wait for a file system that does not
+    /// answer. The start then fails. Whether there was one.
+    pub(crate) async fn give_up_start(&self, container: &Arc<Container>) -> Result<bool> {
+        // Whoever starts it holds this.
+        if container.changing.try_lock().is_ok() {
+            return Ok(false);
+        }
+        let client = Client::new(&self.places(&container.id).run);
+        let killed = self.blocking(move |_| {
+            let starts = matches!(client.state(), Ok(MonitorState::Starting));
+            Ok(starts && client.signal(signal::KILL).is_ok())
+        });
+        killed.await
     }
 
     /// Writes down that a client wants it to end, before it may: a policy sees it even if the daemon is killed.

@@ -152,12 +152,12 @@ impl Inner {
 
     fn mount(&self, name: &str, foreign: &Foreign) -> Result<PathBuf> {
         let seat = self.seat(name);
-        let make = || std::fs::create_dir_all(&seat).map_err(io_error("create", &seat));
-        self.in_private_dir(&self.seats(), make)?;
-        // A container of an earlier daemon may use it.
+        // A container of an earlier daemon may use it. Then it is not touched: its server need not answer.
         if is_mounted(&seat)? {
             return Ok(seat);
         }
+        let make = || std::fs::create_dir_all(&seat).map_err(io_error("create", &seat));
+        self.in_private_dir(&self.seats(), make)?;
         let resolved = network::resolve(foreign);
         let mounted = resolved.and_then(|foreign| {
             let line = Line {

@@ -178,7 +178,7 @@ impl Keeper {
         let Subject::Container { id, .. } = &goes.subject else {
             return Ok(());
         };
-        if self.containers.remove_idle(id).await? {
+        if self.containers.remove_idle(id, Containers::patience()).await? {
             self.blocking(|engine, _| {
                 engine.settle()?;
                 engine.free_now()

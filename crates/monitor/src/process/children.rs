@@ -51,6 +51,26 @@ impl Children {
     }
 }
 
+/// Kills every child that there is.
+pub(super) fn kill_all() {
+    let own = rustix::process::getpid();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    for pid in pids.filter_map(Pid::from_raw) {
+        if parent_of(pid) == Some(own) {
+            // It may have ended by itself; nobody else reaps it, so the number is still its.
+            let _killed = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
+}
+
 impl AsFd for Children {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()

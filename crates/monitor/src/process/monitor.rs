@@ -5,13 +5,13 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, Signal, WaitStatus};
 
 use crate::exit::Exit;
 use crate::logs::Writer;
 use crate::orders::{Orders, Stdin};
 use crate::place::Place;
-use crate::process::children::Children;
+use crate::process::children::{self, Children};
 use crate::process::complaints::Complaints;
 use crate::process::connection::{Connection, Heard, Kind};
 use crate::process::console::{self, ConsoleSocket};
@@ -344,8 +344,11 @@ impl Monitor {
     }
 
     fn signal(&self, number: i32) -> Answer {
-        let Phase::Running { pid, .. } = self.phase else {
-            return refused("it does not run");
+        let pid = match self.phase {
+            Phase::Running { pid, .. } => pid,
+            // Whatever the runtime waits for, it does no longer. The start fails.
+            Phase::Starting { runtime, .. } if number == Signal::KILL.as_raw() => runtime,
+            _ => return refused("it does not run"),
         };
         // Nobody else reaps it, so the number is still its.
         match lapstrake_sys::process::signal(pid, number) {
@@ -450,6 +453,10 @@ impl Monitor {
                 .map_err(|error| format!("the runtime tells no process: {error}")),
             _ => Err(self.words_of_failure(status)),
         };
+        if status.terminating_signal().is_some() {
+            // What it left half started has come to this process.
+            children::kill_all();
+        }
         match started {
             Ok(pid) => {
                 self.phase = Phase::Running {
