@@ -2,7 +2,6 @@
 //!
 //! They are not written down: what became of one is known as long as the daemon and its container live.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UnixStream;
@@ -10,7 +9,7 @@ use tokio::net::UnixStream;
 use lapstrake_container::settings::Streams;
 use lapstrake_monitor::Exit;
 use lapstrake_monitor::client::Client;
-use lapstrake_monitor::wire::Attach;
+use lapstrake_monitor::wire::{Attach, State};
 
 use super::Containers;
 use super::attach::waiting_stream;
@@ -268,6 +267,27 @@ impl Containers {
         });
     }
 
+    /// Ends what waits to be started in a container and never will be, since the daemon that was about to was killed;
+    /// and takes away what ended meanwhile. What runs, runs on.
+    pub(crate) fn forget_lost_execs(&self, container: &str) -> Result<()> {
+        let dir = self.places(container).run.join("exec");
+        let Ok(entries) = std::fs::read_dir(&dir) else {
+            // Nothing was ever run in it.
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let client = Client::new(&entry.path());
+            match client.state() {
+                Ok(State::Starting | State::Running { .. }) => continue,
+                Ok(State::NotStarted | State::Exited(_)) | Err(_) => {}
+            }
+            // One that ended goes by itself.
+            drop(client.dismiss());
+            super::launch::remove_dir(&entry.path())?;
+        }
+        Ok(())
+    }
+
     /// Keeps the list of what has ended short.
     fn forget_old_execs(&self, container: &Container) {
         const KEPT: usize = 1024;
@@ -283,20 +303,27 @@ impl Containers {
         }
     }
 
+    /// By its id, or the beginning of one.
     pub(crate) fn find_exec(&self, id: &str) -> Result<(Arc<Container>, Arc<Exec>)> {
-        let all = self.registry().all();
-        let mut found: BTreeMap<String, (Arc<Container>, Arc<Exec>)> = BTreeMap::new();
-        for container in all {
-            let execs = held(&container.execs).clone();
-            for (exec_id, exec) in execs {
-                if !id.is_empty() && exec_id.starts_with(id) {
-                    found.insert(exec_id, (Arc::clone(&container), exec));
+        let missing = || Error::NoExec(id.to_owned());
+        if id.is_empty() {
+            return Err(missing());
+        }
+        let mut found = None;
+        for container in self.registry().all() {
+            let execs = held(&container.execs);
+            let matching = execs.range(id.to_owned()..);
+            for (exec_id, exec) in matching.take_while(|(exec_id, _)| exec_id.starts_with(id)) {
+                let one = (Arc::clone(&container), Arc::clone(exec));
+                if exec_id == id {
+                    return Ok(one);
+                }
+                if found.replace(one).is_some() {
+                    return Err(missing());
                 }
             }
         }
-        let one = found.len() == 1;
-        let first = found.into_values().next().filter(|_| one);
-        first.ok_or_else(|| Error::NoExec(id.to_owned()))
+        found.ok_or_else(missing)
     }
 
     fn may_exec(&self, container: &Container) -> Result<()> {

@@ -49,6 +49,7 @@ impl Containers {
             if let Err(error) = self.tear_down(&record.id) {
                 self.note(&format!("container {}: {error}", record.id));
             }
+            self.let_go(&record.id);
         }
         launched
     }
@@ -378,9 +379,18 @@ impl Containers {
         }
     }
 
+    /// Lets go of the room of a container that does not run: a limited one may be mounted.
+    pub(crate) fn let_go(&self, id: &str) {
+        if let Err(error) = self.inner.engine.let_go_of_writable(id) {
+            // It is only mounted for longer than it need be.
+            self.note(&format!("container {id}: {error}"));
+        }
+    }
+
     /// Takes down what was set up for a run, whatever of it is there.
     pub(crate) fn tear_down(&self, id: &str) -> Result<()> {
         let places = self.places(id);
+        self.forget_lost_execs(id)?;
         self.detach_mounts(id)?;
         let shm = places.run.join("shm");
         if shm.exists() {

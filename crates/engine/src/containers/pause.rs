@@ -1,10 +1,13 @@
 //! Holding a container up, and letting it go on.
 
+use std::sync::Arc;
+
 use super::Containers;
 use super::container::Container;
 use super::error::{Error, Result};
 use super::record::Phase;
 use crate::events::Action;
+use lapstrake_container::usage::cgroup::Groups;
 use lapstrake_monitor::client::Client;
 use lapstrake_monitor::wire::State;
 
@@ -57,19 +60,50 @@ impl Containers {
         Ok(())
     }
 
-    async fn settle(
-        &self,
-        container: &std::sync::Arc<Container>,
-        from: Phase,
-        to: Phase,
-    ) -> Result<()> {
+    /// Whether a container is held up is what its record says, when a daemon starts: a pause that nobody was
+    /// told of is taken back, also that of a commit. One that was let go on without the record runs. Whether the record
+    /// was changed.
+    pub(crate) fn settle_pause(&self, container: &Container, pid: u32) -> Result<bool> {
+        let is_frozen = is_frozen(pid);
+        match container.phase() {
+            Phase::Running if is_frozen => {
+                self.note(&format!(
+                    "container {} was being paused: it goes on",
+                    container.id
+                ));
+                self.order_held(container, "resume").map(|()| false)
+            }
+            Phase::Paused if !is_frozen => {
+                container.change(|record| record.state.phase = Phase::Running);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Lets a container that was killed die: frozen processes do not, and a pause may have been at work when a
+    /// daemon before this one was killed.
+    pub(crate) async fn thaw_killed(&self, container: &Arc<Container>) -> Result<()> {
+        let this = Arc::clone(container);
+        self.blocking(move |all| {
+            let pid = this.with(|record| record.state.pid);
+            let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+            match pid.is_some_and(is_frozen) && this.phase() == Phase::Running {
+                true => all.order_held(&this, "resume"),
+                false => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn settle(&self, container: &Arc<Container>, from: Phase, to: Phase) -> Result<()> {
         container.change(|record| {
             // It may have ended meanwhile.
             if record.state.phase == from {
                 record.state.phase = to;
             }
         });
-        let this = std::sync::Arc::clone(container);
+        let this = Arc::clone(container);
         self.blocking(move |all| all.save(&this)).await
     }
 
@@ -83,13 +117,20 @@ impl Containers {
         )
     }
 
-    async fn order(&self, container: &Container, verb: &'static str) -> Result<()> {
-        let id = container.id.clone();
-        let runtime = container.with(|record| record.settings.host.runtime.clone());
-        self.blocking(move |all| {
-            let runtime = all.runtime(runtime.as_deref())?;
-            runtime.order(&[verb, &id]).map(drop)
-        })
-        .await
+    async fn order(&self, container: &Arc<Container>, verb: &'static str) -> Result<()> {
+        let this = Arc::clone(container);
+        self.blocking(move |all| all.order_held(&this, verb)).await
     }
+
+    fn order_held(&self, container: &Container, verb: &str) -> Result<()> {
+        let runtime = container.with(|record| record.settings.host.runtime.clone());
+        let runtime = self.runtime(runtime.as_deref())?;
+        runtime.order(&[verb, &container.id]).map(drop)
+    }
+}
+
+/// Whether the control group of a process is frozen; of one that is gone, it is not.
+fn is_frozen(pid: u32) -> bool {
+    let frozen = Groups::of(pid).and_then(|groups| groups.are_frozen());
+    frozen.unwrap_or(false)
 }

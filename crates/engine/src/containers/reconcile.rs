@@ -5,6 +5,7 @@
 //! record.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use crate::Engine;
 use crate::Volumes;
 
 /// How long runtimes that were at work when the last daemon ended may take, all together.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks whether it has come to an end.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -90,7 +91,10 @@ impl Containers {
                 all.note(&format!("container {id}: {error}"));
             }
         }
-        let settle = move |all: &Self| Ok(all.inner.volumes.settle(&|id| known.contains(id))?);
+        let settle = move |all: &Self| {
+            all.let_go_of_rooms()?;
+            Ok(all.inner.volumes.settle(&|id| known.contains(id))?)
+        };
         found.swept += all.blocking(settle).await?.removed.len();
         Ok((all, found))
     }
@@ -190,8 +194,12 @@ impl Containers {
                     new
                 });
                 let this = Arc::clone(&container);
-                self.blocking(move |all| all.attach_again(&this)).await?;
-                if new {
+                let thawed = self.blocking(move |all| {
+                    all.attach_again(&this)?;
+                    all.forget_lost_execs(&this.id)?;
+                    all.settle_pause(&this, pid)
+                });
+                if thawed.await? || new {
                     let this = Arc::clone(&container);
                     self.blocking(move |all| all.save(&this)).await?;
                 }
@@ -291,6 +299,17 @@ impl Containers {
         Ok(Finding::AsRecorded)
     }
 
+    /// Lets go of the rooms that a daemon before had mounted, but for those of containers that run.
+    fn let_go_of_rooms(&self) -> Result<()> {
+        for id in names_in(&crate::writable::seats(&self.inner.engine.run_path))? {
+            let container = self.find(&id);
+            if container.is_ok_and(|container| !container.phase().has_process()) {
+                self.let_go(&id);
+            }
+        }
+        Ok(())
+    }
+
     /// Ends what runs under the monitor of something that has no record.
     fn end_monitor(&self, id: &str) {
         let client = Client::new(&self.places(id).run);
@@ -334,7 +353,10 @@ fn settled(client: &Client, deadline: Instant) -> Option<MonitorState> {
 }
 
 fn names_in(dir: &std::path::Path) -> Result<BTreeSet<String>> {
-    let entries = std::fs::read_dir(dir).map_err(io_error("list", dir))?;
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.map_err(io_error("list", dir))?,
+    };
     let names = entries.map(|entry| {
         let entry = entry.map_err(io_error("list", dir))?;
         Ok(entry.file_name().to_string_lossy().into_owned())
