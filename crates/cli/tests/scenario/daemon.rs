@@ -60,11 +60,16 @@ impl Daemon {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
+    /// The client.
+    pub(crate) fn client(&self) -> Command {
         let mut docker = Command::new("docker");
         docker.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
         docker.env("DOCKER_CONFIG", self.path("client"));
-        docker.args(arguments).output().unwrap()
+        docker
+    }
+
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
+        self.client().args(arguments).output().unwrap()
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -93,9 +98,23 @@ impl Daemon {
 
     /// Starts it again after a kill.
     pub(crate) fn again(&mut self) {
+        self.begin_again();
+        self.wait();
+    }
+
+    /// As [`Self::again`], and does not wait until it answers.
+    pub(crate) fn begin_again(&mut self) {
         self.child.wait().unwrap();
         self.child = serve(self.dir.path(), &[]);
-        self.wait();
+    }
+
+    /// Removes all containers, volumes and images.
+    pub(crate) fn remove_everything(&self) {
+        for id in self.done(&["ps", "-aq"]).split_whitespace() {
+            self.done(&["rm", "-f", "-v", id]);
+        }
+        self.done(&["volume", "prune", "-a", "-f"]);
+        self.done(&["image", "prune", "-a", "-f"]);
     }
 
     /// Stops it, and lets the store be checked.
@@ -127,6 +146,59 @@ impl Daemon {
             .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
             .filter(|line| line.contains(&dir))
             .collect()
+    }
+
+    /// Mounts in its directories, a line of the table each.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        let dir = self.dir.path().display().to_string();
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounts = table.lines().filter(|line| line.contains(&dir));
+        mounts.map(str::to_owned).collect()
+    }
+
+    /// The files of its directories that are in loop devices.
+    pub(crate) fn loop_devices(&self) -> Vec<String> {
+        let dir = self.dir.path().display().to_string();
+        let devices = fs::read_dir("/sys/block").unwrap().flatten();
+        let files = devices.map(|device| device.path().join("loop/backing_file"));
+        let files = files.filter_map(|file| fs::read_to_string(file).ok());
+        files.filter(|file| file.contains(&dir)).collect()
+    }
+
+    /// What the daemon takes of the machine, in words.
+    pub(crate) fn use_of_machine(&self) -> String {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let said = ["VmHWM", "VmRSS", "RssAnon", "Threads"];
+        let lines = status
+            .lines()
+            .filter(|line| said.iter().any(|one| line.starts_with(one)));
+        let words: Vec<_> = lines
+            .map(|line| line.split_whitespace().collect::<String>())
+            .collect();
+        let files = fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .count();
+        format!("{} files, {}", files, words.join(" "))
+    }
+
+    /// Anonymous memory of the daemon, in kB.
+    pub(crate) fn anonymous_kb(&self) -> u64 {
+        anonymous_kb(&self.child.id().to_string())
+    }
+
+    /// Anonymous memory of its monitors, each in kB.
+    pub(crate) fn processes_with_memory(&self) -> Vec<u64> {
+        let own = self.child.id().to_string();
+        let dir = self.path("run").display().to_string();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let names = processes.filter_map(|process| process.file_name().into_string().ok());
+        let monitors = names.filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            *pid != own && String::from_utf8_lossy(&line).contains(&dir)
+        });
+        monitors.map(|pid| anonymous_kb(&pid)).collect()
     }
 
     /// Head and body of the answer to a request as it is on the wire.
@@ -237,6 +309,15 @@ fn serve(dir: &Path, more: &[&str]) -> Child {
     daemon.args(more).stdin(Stdio::null());
     daemon.stdout(log.try_clone().unwrap()).stderr(log);
     daemon.spawn().unwrap()
+}
+
+fn anonymous_kb(pid: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn stop(child: &mut Child) {

@@ -11,10 +11,12 @@ mod files;
 mod hostile;
 mod image;
 mod load;
+mod many;
 mod push;
 mod reclaim;
 mod registry;
 mod save;
+mod stall;
 mod verbs;
 mod watermark;
 
