@@ -178,7 +178,11 @@ impl Keeper {
         let Subject::Container { id, .. } = &goes.subject else {
             return Ok(());
         };
-        if self.containers.remove_idle(id, Containers::patience()).await? {
+        if self
+            .containers
+            .remove_idle(id, Containers::patience())
+            .await?
+        {
             self.blocking(|engine, _| {
                 engine.settle()?;
                 engine.free_now()

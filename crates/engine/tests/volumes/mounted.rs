@@ -298,8 +298,13 @@ fn privileged_a_volume_that_hangs_holds_up_no_other() {
     bind("stalled", &silent);
     bind("stalling", &silent.join("x"));
     scene.volumes.create(&named("data")).unwrap();
-    // One that stalls when it is mounted already.
+    // One that stalls when it is mounted already; a later daemon, which finds it mounted, does not touch it.
     scene.volumes.attach("stalled", "c1").unwrap();
+    let begun = Instant::now();
+    let later = lapstrake_engine::Volumes::open(&scene.engine).unwrap();
+    later.attach("stalled", "c1").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    drop(later);
     std::thread::scope(|scope| {
         let scene = &scene;
         // And one that does not even come so far.

@@ -50,6 +50,45 @@ pub(crate) fn privileged_a_runtime_that_is_missing_is_told() {
     std::fs::remove_file(scene.path("monitor.0/monitor.err")).unwrap();
 }
 
+pub(crate) fn privileged_a_start_that_hangs_can_be_killed_with_all_that_it_began() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut scene = Scene::new("true");
+    let (program, pid) = (scene.path("runtime"), scene.path("begun"));
+    let begun = pid.display();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *' run '*) sleep 1000 & echo $! >{begun}; wait;; esac\n"
+    );
+    let mut file = std::fs::File::create(&program).unwrap();
+    file.write_all(script.as_bytes()).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))
+        .unwrap();
+    drop(file);
+    scene.orders.runtime.program = program;
+    let client = scene.launch();
+    let starting = client.clone();
+    let start = std::thread::spawn(move || starting.start());
+    let begun = loop {
+        let text = std::fs::read_to_string(&pid).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert_eq!(client.state().unwrap(), State::Starting);
+    assert!(matches!(client.signal(15), Err(Error::Refused { .. })));
+    client.signal(9).unwrap();
+    let message = start.join().unwrap().unwrap_err().to_string();
+    assert!(message.contains("was killed by signal 9"), "{message}");
+    let mut wait = client.wait();
+    assert!(matches!(
+        wait.as_mut().map(|wait| wait.exit()),
+        Err(Error::Gone(_)) | Ok(Err(_))
+    ));
+    assert!(!std::fs::exists(format!("/proc/{}/exe", begun.trim())).unwrap());
+    // The runtime has no container to remove; its complaint is told.
+    drop(std::fs::remove_file(scene.path("monitor.0/monitor.err")));
+}
+
 pub(crate) fn privileged_another_runtime_state_is_left_alone() {
     let scene = Scene::new("echo ready; sleep 1000");
     let client = scene.launch();

@@ -47,6 +47,7 @@ tests! {
     failures:
         privileged_a_command_that_is_missing_is_told_in_the_runtimes_words
         privileged_a_runtime_that_is_missing_is_told
+        privileged_a_start_that_hangs_can_be_killed_with_all_that_it_began
         privileged_another_runtime_state_is_left_alone
         privileged_a_launch_that_fails_says_why
         privileged_nonsense_is_refused
