@@ -4,6 +4,7 @@
 //! `LAPSTRAKE_CHAOS_KILLS` says how often (default: 8), `LAPSTRAKE_CHAOS_SEED` from which seed.
 
 mod client;
+mod images;
 mod known;
 mod leaks;
 pub(crate) mod wares;
@@ -76,7 +77,7 @@ fn privileged_scenario_chaos_kills_lose_and_leak_nothing() {
                     wares: &wares,
                     known: &known,
                     over: &over,
-                    random: Random(seed ^ (number + 1).wrapping_mul(0x9e37_79b9)),
+                    random: Random(seed ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
                     number,
                 };
                 scope.spawn(move || client.work());
@@ -121,7 +122,7 @@ pub(crate) fn words(text: &str) -> Vec<String> {
 }
 
 /// Waits until something holds, but not for long.
-fn settles(holds: impl Fn() -> bool, words: impl Fn() -> String) {
+pub(crate) fn settles(holds: impl Fn() -> bool, words: impl Fn() -> String) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "{}", words());

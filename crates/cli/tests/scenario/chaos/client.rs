@@ -49,7 +49,7 @@ impl Client<'_> {
     }
 
     /// What a command printed, if it was acknowledged.
-    fn done(&self, kind: &'static str, arguments: &[&str]) -> Option<String> {
+    pub(super) fn done(&self, kind: &'static str, arguments: &[&str]) -> Option<String> {
         let output = self.daemon.docker(arguments);
         let mut known = self.known.lock().unwrap();
         if output.status.success() {
@@ -76,7 +76,7 @@ impl Client<'_> {
         self.done(kind, &[verb, &common, rest].concat())
     }
 
-    fn with_known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+    pub(super) fn with_known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
         look(&mut self.known.lock().unwrap())
     }
 
@@ -202,69 +202,6 @@ impl Client<'_> {
         if self.done("volume create", &create).is_some() {
             self.with_known(|known| known.volumes.insert(name.to_owned()));
         }
-    }
-
-    fn pull(&mut self) {
-        let free: Vec<_> = self.with_known(|known| known.absent.iter().cloned().collect());
-        let Some(reference) = self.random.one(free) else {
-            return;
-        };
-        if !self.with_known(|known| known.absent.remove(&reference)) {
-            return;
-        }
-        if self.done("pull", &["pull", "-q", &reference]).is_some() {
-            self.with_known(|known| known.images.insert(reference));
-        }
-    }
-
-    fn load(&mut self) {
-        let loaded = self.wares.loaded;
-        if self.with_known(|known| known.absent.remove(loaded))
-            && self
-                .done("load", &["load", "-q", "-i", text(&self.wares.archive)])
-                .is_some()
-        {
-            self.with_known(|known| known.images.insert(loaded.to_owned()));
-        }
-    }
-
-    fn remove_image(&mut self) {
-        let images = self.with_known(|known| known.images.iter().cloned().collect());
-        let Some(image) = self.random.one(images) else {
-            return;
-        };
-        if !self.with_known(|known| known.images.remove(&image)) {
-            return;
-        }
-        if self.done("rmi", &["rmi", &image]).is_some() {
-            self.with_known(|known| {
-                if image.starts_with("made:") {
-                    known.images_gone.insert(image);
-                } else {
-                    known.absent.insert(image);
-                }
-            });
-        }
-    }
-
-    /// Pushes one of the images that clients made.
-    fn push(&mut self, name: &str) {
-        let made = |known: &mut Known| {
-            let made = known.images.iter().find(|image| image.starts_with("made:"));
-            let made = made.cloned();
-            made.filter(|image| known.images.remove(image))
-        };
-        let Some(image) = self.with_known(made) else {
-            return;
-        };
-        let reference = format!("{}/pushed:{name}", self.wares.registry.host());
-        if self.done("tag", &["tag", &image, &reference]).is_some()
-            && self.done("push", &["push", "-q", &reference]).is_some()
-        {
-            self.with_known(|known| known.pushed.insert(reference.clone()));
-            self.done("rmi", &["rmi", &reference]);
-        }
-        self.with_known(|known| known.images.insert(image));
     }
 
     /// Renames a container; pauses one that runs, or lets it go on.

@@ -179,7 +179,7 @@ impl Known {
             daemon.done(&["rm", id.trim()]);
         }
         for image in self.images.iter().filter(|name| !name.starts_with("made:")) {
-            daemon.done(&["run", "--rm", "--network=none", image, "cat", "/noise"]);
+            daemon.done(&["run", "--rm", "--network=none", image, "ls", "/noise"]);
         }
     }
 }
