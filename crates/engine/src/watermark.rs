@@ -12,15 +12,18 @@
 //! beside it is met as pruning meets it.
 
 mod decide;
+mod decision;
 mod facts;
+mod freeing;
 mod keeper;
+mod log;
 mod pass;
 mod policy;
 mod space;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Decision, Goes, Stays, Subject, Verdict, Why};
+pub use decision::{Decision, Goes, Stays, Subject, Verdict, Why};
 pub use keeper::{Keeper, KeeperSettings, Keeping};
 pub use policy::{Mark, MarkError, Policy};
 pub use space::Space;

@@ -5,128 +5,17 @@
 //! counted as the file system will give it back: an object goes with the last that holds it, a file with its last name.
 //! An image on which containers lie can go when those have gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use lapstrake_oci::Digest;
 use lapstrake_store::FileUse;
 
+use super::decision::{Decision, Goes, Stays, Subject, Verdict, Why};
+use super::freeing::Freeing;
 use super::policy::Policy;
 use super::space::Space;
 use crate::Label;
 use crate::df::Held;
-
-/// What goes or stays.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// Content that nothing keeps alive, such as layers of pulls that failed. It goes first.
-    Loose,
-    /// A container that does not run, with its log; its volumes stay.
-    Container {
-        /// Its id.
-        id: String,
-        /// Its name.
-        name: String,
-    },
-    /// An image with all its names.
-    Image {
-        /// Its id.
-        id: Digest,
-        /// Its manifest.
-        manifest: Digest,
-        /// Its names.
-        names: Vec<String>,
-    },
-}
-
-impl Subject {
-    /// What it is known by, whatever its names are.
-    pub(super) fn key(&self) -> String {
-        match self {
-            Self::Loose => String::new(),
-            Self::Container { id, .. } => id.clone(),
-            Self::Image { manifest, .. } => manifest.to_string(),
-        }
-    }
-}
-
-/// Why something stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// Containers lie on it, or have it mounted: their names.
-    UsedBy(Vec<String>),
-    /// It is mounted.
-    Mounted,
-    /// It is being pulled, loaded or made.
-    Leased,
-    /// The container runs, or is about to.
-    Running,
-    /// Somebody began to use it meanwhile.
-    Busy,
-    /// It has this label.
-    Protected(Label),
-    /// It may be protected: its labels can't be read.
-    Unreadable,
-    /// It was used a shorter time ago than is asked for.
-    Young,
-    /// All its layers are others' too that stay.
-    FreesNothing,
-    /// Other hosts use the same content, and may have it in use: these.
-    OtherHosts(Vec<String>),
-    /// It is on another file system than the one that is short.
-    Elsewhere,
-    /// There is enough without it.
-    NotNeeded,
-}
-
-/// Something that goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Goes {
-    /// What.
-    pub subject: Subject,
-    /// When it was last used; loose content never is.
-    pub used: Option<SystemTime>,
-    /// What that frees, when all before it has gone.
-    pub frees: Held,
-}
-
-/// Something that stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stays {
-    /// What.
-    pub subject: Subject,
-    /// When it was last used.
-    pub used: SystemTime,
-    /// What its removal alone would free, were it removed.
-    pub alone: Held,
-    /// Why.
-    pub why: Why,
-}
-
-/// How it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Enough is free: nothing goes.
-    Enough,
-    /// What goes brings the mark back.
-    Reached,
-    /// All that may go goes, and so much is missing then.
-    Short(Held),
-}
-
-/// All decisions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// What is free now.
-    pub space: Space,
-    /// What goes, in this order.
-    pub goes: Vec<Goes>,
-    /// What stays, the least recently used first.
-    pub stays: Vec<Stays>,
-    /// How it ends.
-    pub verdict: Verdict,
-}
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,112 +197,8 @@ fn reasons(asked: Asked<'_>, facts: &Facts, order: &[&Candidate]) -> Vec<Option<
     why
 }
 
-/// What is freed as one after the other goes.
-struct Freeing<'a> {
-    objects: &'a [Object],
-    /// How many candidates hold each object.
-    holders: Vec<usize>,
-    /// How many names of a file are gone.
-    names: HashMap<(u64, u64), u64>,
-}
-
-impl<'a> Freeing<'a> {
-    fn of(facts: &'a Facts) -> Self {
-        let mut holders = vec![0; facts.objects.len()];
-        for at in facts.candidates.iter().flat_map(|one| &one.holds) {
-            holders[*at] += 1;
-        }
-        Self {
-            objects: &facts.objects,
-            holders,
-            names: HashMap::new(),
-        }
-    }
-
-    /// What nothing holds goes.
-    fn loose(&mut self) -> Held {
-        let loose = self.objects.iter().zip(&self.holders);
-        let loose = loose.filter(|(object, holders)| !object.held && **holders == 0);
-        gone(&mut self.names, loose.flat_map(|(object, _)| &object.files))
-    }
-
-    /// A candidate goes.
-    fn let_go(&mut self, one: &Candidate) -> Held {
-        let mut freed = one.own;
-        for at in &one.holds {
-            self.holders[*at] -= 1;
-            if self.holders[*at] == 0 && !self.objects[*at].held {
-                freed.add(gone(&mut self.names, &self.objects[*at].files));
-            }
-        }
-        freed
-    }
-
-    /// Whether it is the last that holds a layer, or takes room of its own.
-    fn frees_layer(&self, one: &Candidate) -> bool {
-        let mut holds = one.holds.iter();
-        matches!(one.subject, Subject::Container { .. })
-            || holds.any(|at| {
-                let object = &self.objects[*at];
-                object.is_layer && !object.held && self.holders[*at] == 1
-            })
-    }
-
-    /// What it would free if it went first.
-    fn alone(&self, one: &Candidate) -> Held {
-        let only = |at: &&usize| self.holders[**at] == 1 && !self.objects[**at].held;
-        let files = one.holds.iter().filter(only);
-        let files = files.flat_map(|at| &self.objects[*at].files);
-        let mut freed = one.own;
-        freed.add(gone(&mut HashMap::new(), files));
-        freed
-    }
-}
-
-/// These names are gone, after those that are counted: a file is free with its last.
-fn gone<'a>(
-    names: &mut HashMap<(u64, u64), u64>,
-    files: impl IntoIterator<Item = &'a FileUse>,
-) -> Held {
-    let mut freed = Held::default();
-    for file in files {
-        let seen = names.entry(file.inode).or_insert(0);
-        *seen += 1;
-        if *seen == file.links {
-            freed.add(Held {
-                bytes: file.bytes,
-                inodes: 1,
-            });
-        }
-    }
-    freed
-}
-
 impl Candidate {
     fn used_by(&self) -> Why {
         Why::UsedBy(self.users.values().cloned().collect())
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UsedBy(users) => write!(f, "used by {}", users.join(", ")),
-            Self::Mounted => f.write_str("mounted"),
-            Self::Leased => f.write_str("being pulled, loaded or made"),
-            Self::Running => f.write_str("running"),
-            Self::Busy => f.write_str("somebody began to use it meanwhile"),
-            Self::Protected(label) => write!(f, "protected by label={label}"),
-            Self::Unreadable => f.write_str("its labels can't be read (lapstrake check says why)"),
-            Self::Young => f.write_str("used a short time ago (min-age)"),
-            Self::FreesNothing => f.write_str("others that stay have all its layers"),
-            Self::OtherHosts(hosts) => write!(
-                f,
-                "other hosts use the same content and may have it in use: {}",
-                hosts.join(", ")
-            ),
-            Self::Elsewhere => f.write_str("on another file system"),
-            Self::NotNeeded => f.write_str("not needed"),
-        }
     }
 }

@@ -11,7 +11,8 @@ use lapstrake_oci::{DiffId, Digest};
 use lapstrake_snapshot::room;
 use lapstrake_store::{Collection, ImageRecord, Inventory, Object as Name, Parent};
 
-use super::decide::{Candidate, Facts, Object, Subject, Why};
+use super::decide::{Candidate, Facts, Object};
+use super::decision::{Subject, Why};
 use super::policy::Policy;
 use crate::Engine;
 use crate::containers::{Phase, Record};

@@ -12,15 +12,15 @@ use lapstrake_bridge::blocking;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::decide::{Decision, Goes, Stage, Stays, Subject, Verdict, Why};
+use super::decide::Stage;
+use super::decision::{Decision, Goes, Stays, Subject, Verdict, Why};
+use super::log::{free, said, stays, used};
 use super::pass::Step;
 use super::policy::Policy;
-use super::space::Space;
 use crate::Engine;
 use crate::containers::{self, Containers};
 use crate::df::Held;
 use crate::error::Result;
-use crate::when::to_rfc3339 as rfc3339;
 
 /// How long a removal is waited for when it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -298,40 +298,5 @@ impl Keeper {
     ) -> std::result::Result<T, containers::Error> {
         let (engine, policy) = (Arc::clone(&self.engine), self.settings.policy.clone());
         Ok(blocking(move || step(&engine, &policy)).await??)
-    }
-}
-
-fn free(space: &Space) -> String {
-    let (free, total) = (space.free, space.total);
-    let inodes = match space.counts_inodes {
-        true => format!(" free-inodes={} of={}", free.inodes, total.inodes),
-        false => String::new(),
-    };
-    format!(
-        "free={} ({}) of={}{inodes}",
-        free.bytes,
-        space.percent(),
-        total.bytes
-    )
-}
-
-fn stays(one: &Stays) -> String {
-    format!(
-        "stays {}{} why=\"{}\"",
-        said(&one.subject),
-        used(one.used),
-        one.why
-    )
-}
-
-fn used(at: SystemTime) -> String {
-    format!(" used={}", rfc3339(at))
-}
-
-fn said(subject: &Subject) -> String {
-    match subject {
-        Subject::Loose => "content that nothing needs".to_owned(),
-        Subject::Container { id, name } => format!("container id={id} name={name}"),
-        Subject::Image { id, names, .. } => format!("image id={id} names={}", names.join(",")),
     }
 }

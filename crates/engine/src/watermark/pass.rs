@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::SystemTime;
 
-use super::decide::{Asked, Decision, Goes, Stage, Subject, decide};
+use super::decide::{Asked, Stage, decide};
+use super::decision::{Decision, Goes, Subject};
 use super::facts::gather;
 use super::policy::Policy;
 use super::space::Space;

@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lapstrake_oci::Algorithm;
 use lapstrake_store::FileUse;
 
-use super::decide::{
-    Asked, Candidate, Decision, Facts, Object, Stage, Subject, Verdict, Why, decide,
-};
+use super::decide::{Asked, Candidate, Facts, Object, Stage, decide};
+use super::decision::{Decision, Subject, Verdict, Why};
 use super::{Mark, Policy, Space};
 use crate::Label;
 use crate::df::Held;

@@ -3,7 +3,7 @@
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
-use super::super::decide::Goes;
+use super::super::decision::Goes;
 use super::*;
 
 const OBJECTS: usize = 8;
