@@ -83,7 +83,7 @@ impl Engine {
         let names = self.store.state().names()?;
         let same = names
             .iter()
-            .filter(|(other, _)| other.manifest == image.manifest);
+            .filter(|(other, _)| other.config == image.config);
         let (mut tags, mut digests) = (Vec::new(), BTreeSet::new());
         for (other, target) in same {
             if is_tagged(other) {
@@ -96,7 +96,7 @@ impl Engine {
         }
         Ok(ImageDetails {
             layers: self.layer_details(&config.rootfs.diff_ids)?,
-            writables: self.store.state().holders(&image.manifest)?,
+            writables: self.store.state().holders(&image.config)?,
             id: image.config,
             manifest: image.manifest,
             tags,

@@ -102,11 +102,11 @@ impl Engine {
         }
         for image in names {
             let has_another = (records.iter())
-                .any(|record| record.manifest == image.manifest && !names.contains(record));
+                .any(|record| record.config == image.config && !names.contains(record));
             if has_another {
                 continue;
             }
-            let users = self.store.state().holders(&image.manifest)?;
+            let users = self.store.state().holders(&image.config)?;
             if !users.is_empty() {
                 return Err(Error::ImageUsed {
                     image: familiar(&image.reference),

@@ -50,26 +50,6 @@ pub enum Parent {
 }
 
 impl State {
-    /// The writable layers that lie on an image.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub fn holders(&self, manifest: &Digest) -> Result<Vec<String>> {
-        let read = || {
-            self.db
-                .prepare_cached(
-                    "SELECT substr(parent, 10) FROM edge WHERE child = ?1 AND role = 'image'
-                     ORDER BY parent",
-                )?
-                .query_map(params![blob(manifest)], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|source| Error::Database {
-            action: "look up writable layers",
-            source,
-        })
-    }
-
     /// Every edge.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use lapstrake_oci::DiffId;
+use lapstrake_oci::{DiffId, Digest};
 
 use super::State;
 use super::edge;
@@ -104,6 +104,23 @@ impl State {
             })
     }
 
+    /// The writable layers that lie on an image of this config, by whichever manifest.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn holders(&self, config: &Digest) -> Result<Vec<String>> {
+        let read = || {
+            self.db
+                .prepare_cached("SELECT name FROM writable WHERE config = ?1 ORDER BY name")?
+                .query_map(params![config.to_string()], |row| row.get(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| Error::Database {
+            action: "look up writable layers",
+            source,
+        })
+    }
+
     /// All writable layers, by name.
     ///
     /// # Errors
@@ -155,7 +172,7 @@ mod tests {
             image: ImageRecord {
                 reference: image.to_owned(),
                 manifest: digest(image),
-                config: digest("config"),
+                config: digest(&format!("config of {image}")),
             },
             driver: "erofs".to_owned(),
             created: 1_700_000_000,
@@ -169,11 +186,11 @@ mod tests {
             state.writables().unwrap(),
             [layer("a", "one"), layer("b", "one")]
         );
-        assert_eq!(state.holders(&digest("one")).unwrap(), ["a", "b"]);
-        assert_eq!(state.holders(&digest("two")).unwrap(), [""; 0]);
+        assert_eq!(state.holders(&digest("config of one")).unwrap(), ["a", "b"]);
+        assert_eq!(state.holders(&digest("config of two")).unwrap(), [""; 0]);
         state.remove_writable("a", None).unwrap();
         assert_eq!(state.writable("a").unwrap(), None);
         assert_eq!(state.writable("b").unwrap(), Some(layer("b", "one")));
-        assert_eq!(state.holders(&digest("one")).unwrap(), ["b"]);
+        assert_eq!(state.holders(&digest("config of one")).unwrap(), ["b"]);
     }
 }
