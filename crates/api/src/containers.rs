@@ -55,6 +55,9 @@ async fn answer(call: Call) -> Answered {
         (&Method::POST, [name, "resize"]) => life::resize(&call, name).await,
         (&Method::POST, [name, "wait"]) => wait::wait(&call, name),
         (&Method::POST, [name, "attach"]) => attach::attach(call, name).await,
+        (&Method::GET, [_, "attach", "ws"]) => Err(Failure::not_implemented(
+            "Lapstrake has no attach over a websocket: POST /containers/NAME/attach does the same",
+        )),
         (&Method::GET, [name, "logs"]) => logs::logs(&call, name).await,
         (&Method::HEAD, [name, "archive"]) => archive::stat(call, (*name).to_owned()).await,
         (&Method::GET, [name, "archive"]) => archive::get(call, (*name).to_owned()).await,

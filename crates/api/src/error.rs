@@ -125,7 +125,7 @@ pub(crate) fn of_pull(error: &Error, reference: &Reference) -> Failure {
     let (repo, shown) = (reference.repo().familiar(), reference.familiar());
     match error.class() {
         Class::NotFound => Failure::not_found(format!(
-            "manifest for {shown} not found: manifest unknown: {error}"
+            "manifest for {shown} not found: manifest unknown: manifest unknown"
         )),
         Class::PermissionDenied => Failure::not_found(format!(
             "pull access denied for {repo}, repository does not exist or may require 'docker login': denied: {error}"

@@ -127,7 +127,11 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<std::time::SystemTime>, 
         return Ok(None);
     };
     let moment = lapstrake_engine::until(text, std::time::SystemTime::now());
-    moment.map(Some).ok_or_else(|| filters.wrong("until"))
+    moment.map(Some).ok_or_else(|| {
+        Failure::invalid(format!(
+            "failed to parse value as time or duration: {text:?}"
+        ))
+    })
 }
 
 #[cfg(test)]

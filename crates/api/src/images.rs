@@ -13,7 +13,9 @@ mod push;
 mod registry;
 mod tag;
 
+pub(crate) use inspect::find;
 pub(crate) use list::summaries;
+pub(crate) use load::platform_of;
 pub(crate) use name::no_such;
 pub(crate) use registry::distribution;
 

@@ -146,6 +146,7 @@ mod tests {
             ("POST /grpc", 501),
             ("POST /build", 501),
             ("GET /containers/x/checkpoints", 501),
+            ("GET /containers/x/attach/ws", 501),
         ] {
             let answer = Asked::new().ask(line).await;
             assert_eq!(answer.status, status, "{line}");

@@ -1,6 +1,7 @@
 //! `POST /containers/create`.
 
 use hyper::StatusCode;
+use lapstrake_bridge::blocking;
 use lapstrake_engine::containers::NewContainer;
 use lapstrake_engine::settings::{Settings, Streams};
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::document;
 use crate::answer::{self, Answered};
 use crate::call::Call;
 use crate::error::Failure;
+use crate::images::{find, platform_of};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -27,6 +29,7 @@ pub(super) async fn create(mut call: Call) -> Answered {
     if body.image.is_empty() {
         return Err(Failure::invalid("no image specified"));
     }
+    has_platform(&call, &body.image).await?;
     let name = call.query.get("name").filter(|name| !name.is_empty());
     let mounts = body.host_config.mounts()?;
     let settings = Settings {
@@ -56,6 +59,22 @@ pub(super) async fn create(mut call: Call) -> Answered {
         warnings: created.warnings,
     };
     answer::json(StatusCode::CREATED, &created)
+}
+
+/// Refuses an image that is for another platform than the one that was asked for: the docker CLI pulls then.
+async fn has_platform(call: &Call, image: &str) -> Result<(), Failure> {
+    let Some(wanted) = platform_of(call)? else {
+        return Ok(());
+    };
+    let (engine, name) = (call.daemon.engine.clone(), image.to_owned());
+    let actual = blocking(move || find(&engine, &name)).await??;
+    let actual = actual.config.platform;
+    if wanted.suits(&actual).is_some() {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "image with reference {image} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
+    )))
 }
 
 /// The words by which the docker CLI knows that it has to pull.

@@ -156,7 +156,7 @@ fn config(record: &Record) -> Value {
         "Tty": settings.tty,
         "OpenStdin": settings.open_stdin,
         "StdinOnce": settings.stdin_once,
-        "Env": execution.env,
+        "Env": Some(&execution.env).filter(|env| !env.is_empty()),
         "Cmd": execution.cmd,
         "Image": settings.image,
         "Volumes": match execution.volumes.is_empty() {

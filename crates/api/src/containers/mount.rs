@@ -99,10 +99,11 @@ impl Bind {
     fn options(&self) -> Result<BindOptions, Failure> {
         let propagation = match self.propagation.as_str() {
             "" => None,
-            name => Some(
-                Propagation::parse(name)
-                    .ok_or_else(|| Failure::invalid(format!("invalid propagation mode: {name}")))?,
-            ),
+            name => Some(Propagation::parse(name).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "invalid mount config for type \"bind\": invalid propagation mode: {name}"
+                ))
+            })?),
         };
         Ok(BindOptions {
             propagation,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::answer::{self, Answered};
 use crate::call::Call;
-use crate::error;
-use crate::images::name;
+use crate::error::{self, Failure};
+use crate::images::{find, name};
 
 /// `DELETE /images/NAME`.
 pub(super) async fn delete(call: Call, wanted: String) -> Answered {
@@ -19,15 +19,38 @@ pub(super) async fn delete(call: Call, wanted: String) -> Answered {
     } else {
         IfUsed::Refuse
     };
-    let engine = call.daemon.engine.clone();
-    let removing = move || engine.remove_images(&[named], if_used, SystemTime::now());
-    let removed = blocking(removing).await?;
     let runs = |container: &str| {
         let record = call.daemon.containers.record(container);
         record.is_ok_and(|record| record.state.phase.has_process())
     };
+    if if_used == IfUsed::TakeNames {
+        refuse_running(&call, &wanted, &runs).await?;
+    }
+    let engine = call.daemon.engine.clone();
+    let removing = move || engine.remove_images(&[named], if_used, SystemTime::now());
+    let removed = blocking(removing).await?;
     let removed = removed.map_err(|error| error::of_removal(error, &wanted, runs))?;
     answer::ok(&told(&removed))
+}
+
+/// An image that is called by its id and that a running container uses is not removed, even by force.
+async fn refuse_running(
+    call: &Call,
+    wanted: &str,
+    runs: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let (engine, name) = (call.daemon.engine.clone(), wanted.to_owned());
+    let image = blocking(move || find(&engine, &name)).await??;
+    let hex = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    let user = image.writables.iter().find(|user| runs(user));
+    match user {
+        Some(user) if image.id.hex().starts_with(hex) => Err(Failure::conflict(format!(
+            "conflict: unable to delete {} (cannot be forced) - image is being used by running container {}",
+            &image.id.hex()[..12],
+            &user[..user.len().min(12)]
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What is gone: names, then images, each with its layers.

@@ -20,7 +20,7 @@ pub(super) async fn inspect(call: Call, wanted: String) -> Answered {
 }
 
 /// An image, and Docker's words if it is not here.
-pub(super) fn find(engine: &Engine, wanted: &str) -> Result<ImageDetails, Failure> {
+pub(crate) fn find(engine: &Engine, wanted: &str) -> Result<ImageDetails, Failure> {
     let name = name::here(wanted)?;
     engine
         .inspect_image(name)

@@ -94,7 +94,7 @@ fn tell_load(say: &Messages, event: LoadEvent) {
 }
 
 /// The platform of a query: `linux/amd64`, or an object of its parts.
-pub(super) fn platform_of(call: &Call) -> Result<Option<Platform>, Failure> {
+pub(crate) fn platform_of(call: &Call) -> Result<Option<Platform>, Failure> {
     let Some(text) = call.query.get("platform") else {
         return Ok(None);
     };

@@ -32,9 +32,7 @@ pub(super) async fn push(call: Call, wanted: String) -> Answered {
         parallel: call.daemon.settings.parallel,
     };
     let all = tag.is_none() && name::is_bare(&wanted);
-    let engine = call.daemon.engine.clone();
     let repo = reference.repo().clone();
-    let references = blocking(move || to_push(&engine, &reference, all)).await??;
     let engine = call.daemon.engine.clone();
     let answered = messages(move |say| async move {
         let shown = match repo.registry() {
@@ -43,6 +41,8 @@ pub(super) async fn push(call: Call, wanted: String) -> Answered {
         };
         let words = format!("The push refers to repository [{shown}]");
         say.say(&Message::status(words));
+        let asked = Arc::clone(&engine);
+        let references = blocking(move || to_push(&asked, &reference, all)).await??;
         for reference in references {
             one(&engine, &client, &reference, &options, &say).await?;
         }
@@ -54,17 +54,8 @@ pub(super) async fn push(call: Call, wanted: String) -> Answered {
 /// What there is to push: one name, or all tags of it.
 fn to_push(engine: &Engine, reference: &Reference, all: bool) -> Result<Vec<Reference>, Failure> {
     let repo = reference.repo();
-    let none = || {
-        Failure::not_found(format!(
-            "An image does not exist locally with the tag: {}",
-            repo.familiar()
-        ))
-    };
-    if !all {
-        let found = engine.has_image(reference)?;
-        return found.then(|| vec![reference.clone()]).ok_or_else(|| {
-            Failure::not_found(format!("tag does not exist: {}", reference.familiar()))
-        });
+    if !all && engine.has_image(reference)? {
+        return Ok(vec![reference.clone()]);
     }
     let names = engine.images()?.into_iter();
     let names = names.filter_map(|image| image.reference.parse::<Reference>().ok());
@@ -72,10 +63,16 @@ fn to_push(engine: &Engine, reference: &Reference, all: bool) -> Result<Vec<Refe
         .filter(|name| name.repo() == repo && name.tag().is_some())
         .collect();
     if tags.is_empty() {
-        Err(none())
-    } else {
-        Ok(tags)
+        return Err(Failure::not_found(format!(
+            "An image does not exist locally with the tag: {}",
+            repo.familiar()
+        )));
     }
+    if !all {
+        let shown = reference.familiar();
+        return Err(Failure::not_found(format!("tag does not exist: {shown}")));
+    }
+    Ok(tags)
 }
 
 async fn one(

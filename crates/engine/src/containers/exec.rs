@@ -89,7 +89,7 @@ impl Containers {
         if settings.arguments.first().is_none_or(String::is_empty) {
             return Err(Error::Invalid("No exec command specified".to_owned()));
         }
-        self.may_exec(&container)?;
+        may_exec(&container, name)?;
         let id = hexadecimal(&random::<32>()?);
         let line = settings.arguments.join(" ");
         let exec = Exec {
@@ -119,7 +119,7 @@ impl Containers {
         console_size: Option<(u16, u16)>,
     ) -> Result<Option<UnixStream>> {
         let (container, exec) = self.find_exec(id)?;
-        self.may_exec(&container)?;
+        may_exec(&container, &container.id)?;
         {
             let mut outcome = held(&exec.outcome);
             if outcome.started {
@@ -325,21 +325,20 @@ impl Containers {
         }
         found.ok_or_else(missing)
     }
+}
 
-    fn may_exec(&self, container: &Container) -> Result<()> {
-        match container.phase() {
-            Phase::Running => Ok(()),
-            Phase::Paused => Err(Error::Conflict(format!(
-                "container {} is paused, unpause the container before exec",
-                container.id
-            ))),
-            Phase::Restarting => Err(Error::Conflict(format!(
-                "container {} is restarting, wait until the container is running",
-                container.id
-            ))),
-            Phase::Created | Phase::Exited | Phase::Removing | Phase::Dead => Err(Error::Conflict(
-                format!("container {} is not running", container.id),
-            )),
-        }
+/// Whether commands may be run in a container, which was called so.
+fn may_exec(container: &Container, name: &str) -> Result<()> {
+    match container.phase() {
+        Phase::Running => Ok(()),
+        Phase::Paused => Err(Error::Conflict(format!(
+            "container {name} is paused, unpause the container before exec"
+        ))),
+        Phase::Restarting => Err(Error::Conflict(format!(
+            "container {name} is restarting, wait until the container is running"
+        ))),
+        Phase::Created | Phase::Exited | Phase::Removing | Phase::Dead => Err(Error::Conflict(
+            format!("container {} is not running", container.id),
+        )),
     }
 }

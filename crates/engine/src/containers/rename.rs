@@ -31,7 +31,9 @@ impl Containers {
                 "Renaming a container with the same name as its current name".to_owned(),
             ));
         }
-        self.registry().reserve(&new, &container.id)?;
+        let reserved = self.registry().reserve(&new, &container.id);
+        reserved
+            .map_err(|why| Error::Conflict(format!("Error when allocating new name: {why}")))?;
         container.change(|record| record.name.clone_from(&new));
         let this = Arc::clone(&container);
         if let Err(error) = self.blocking(move |all| all.save(&this)).await {

@@ -107,7 +107,9 @@ impl Containers {
 /// The exit code that a runtime's words stand for, as shells have it.
 pub(crate) fn code_of(words: &str) -> i32 {
     let said = |what: &[&str]| what.iter().any(|one| words.contains(one));
-    if said(&["executable file not found", "no such file or directory"]) {
+    // A working directory that is not there is another matter.
+    let of_command = said(&["exec: ", "exec /", "stat /"]);
+    if said(&["executable file not found"]) || of_command && said(&["no such file or directory"]) {
         127
     } else if said(&["permission denied", "is a directory"]) {
         126
@@ -125,6 +127,11 @@ mod tests {
         for (words, code) in [
             ("exec: \"x\": executable file not found in $PATH", 127),
             ("stat /x: no such file or directory: unknown", 127),
+            ("exec /x: no such file or directory", 127),
+            (
+                "chdir to cwd (\"/x\") set in config.json failed: no such file or directory",
+                128,
+            ),
             ("exec /etc: permission denied", 126),
             ("something else", 128),
         ] {

@@ -73,7 +73,12 @@ impl Containers {
     /// # Errors
     /// If there is none of that name, it does not run, or the signal is none.
     pub async fn kill(&self, name: &str, signal: Option<&str>) -> Result<()> {
-        let container = self.find(name)?;
+        let container = self.find(name).map_err(|error| match error {
+            Error::NoContainer(_) => {
+                Error::NotFound(format!("cannot kill container: {name}: {error}"))
+            }
+            error => error,
+        })?;
         let number = match signal.filter(|signal| !signal.is_empty()) {
             None => signal::KILL,
             Some(signal) => signal::parse(signal)?,
@@ -139,6 +144,8 @@ impl Containers {
             return Ok(());
         }
         self.send(container, signal::KILL).await?;
+        let number = signal::KILL.to_string();
+        self.tell(container, Action::Kill, &[("signal", number)]);
         if container.phase() == Phase::Paused {
             self.unpause(&container.id).await?;
         }

@@ -2,6 +2,7 @@
 
 use lapstrake_container::settings::{Namespace, NetworkMode, Settings, When};
 use lapstrake_container::spec;
+use lapstrake_oci::config::Healthcheck;
 
 use super::Containers;
 use super::error::{Error, Result};
@@ -34,6 +35,9 @@ impl Containers {
         if let Some(signal) = &settings.execution.stop_signal {
             super::signal::parse(signal)?;
         }
+        if let Some(check) = &settings.execution.healthcheck {
+            health(check)?;
+        }
         let warnings = spec::validate(settings, self.facts()?)?;
         let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         warnings.extend(network_warning(&settings.host.network)?);
@@ -50,13 +54,39 @@ impl Containers {
     }
 }
 
+/// Checks what is not to be looked at more often than makes sense. Zero means the default.
+fn health(check: &Healthcheck) -> Result<()> {
+    const LEAST: i64 = 1_000_000;
+    for (name, nanoseconds) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ] {
+        if nanoseconds != 0 && nanoseconds < LEAST {
+            return Err(Error::Invalid(format!(
+                "{name} in Healthcheck cannot be less than 1ms"
+            )));
+        }
+    }
+    if check.retries < 0 {
+        return Err(Error::Invalid(
+            "Retries in Healthcheck cannot be negative".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// What to say of a network that is not what was asked for.
 fn network_warning(network: &NetworkMode) -> Result<Option<String>> {
     match network {
         NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => Ok(None),
         NetworkMode::Default => Ok(Some(LOOPBACK_ONLY.to_owned())),
         NetworkMode::Named(name) if name == "bridge" => Ok(Some(LOOPBACK_ONLY.to_owned())),
-        NetworkMode::Named(name) => Err(Error::NotFound(format!("network {name} not found"))),
+        // Not told as a thing that is not there: clients would take it for the image, and pull that.
+        NetworkMode::Named(name) => Err(Error::Invalid(format!(
+            "failed to set up container networking: network {name} not found"
+        ))),
     }
 }
 
