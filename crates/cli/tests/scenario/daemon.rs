@@ -60,11 +60,18 @@ impl Daemon {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// What a docker command finds the daemon by.
+    pub(crate) fn environment(&self) -> [(&'static str, String); 2] {
+        [
+            ("DOCKER_HOST", format!("unix://{}", self.socket().display())),
+            ("DOCKER_CONFIG", self.path("client").display().to_string()),
+        ]
+    }
+
     /// The client.
     pub(crate) fn client(&self) -> Command {
         let mut docker = Command::new("docker");
-        docker.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
-        docker.env("DOCKER_CONFIG", self.path("client"));
+        docker.envs(self.environment());
         docker
     }
 

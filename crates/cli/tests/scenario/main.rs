@@ -4,6 +4,8 @@
 
 mod access;
 mod chaos;
+mod commands;
+mod containers;
 mod daemon;
 mod disk;
 mod docker;
@@ -18,7 +20,9 @@ mod push;
 mod reclaim;
 mod registry;
 mod save;
+mod shape;
 mod stall;
+mod transcript;
 mod verbs;
 mod watermark;
 
