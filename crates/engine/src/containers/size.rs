@@ -10,7 +10,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use lapstrake_snapshot::room;
+use lapstrake_snapshot::room::{self, Counted};
 use lapstrake_sys::parallel;
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +157,7 @@ impl Containers {
     /// Looks, when a container ended, what its layer uses; nothing if that can't be told.
     pub(crate) fn settle_size(&self, container: &Container) -> Option<Size> {
         let kept = container.with(|record| record.state.size);
-        match self.measure(&container.id, kept.map_or(0, |size| size.empty)) {
+        match self.measure_at_rest(&container.id, kept.map_or(0, |size| size.empty)) {
             Ok(size) => Some(size),
             Err(error) => {
                 self.note(&format!(
@@ -166,6 +166,27 @@ impl Containers {
                 ));
                 None
             }
+        }
+    }
+
+    /// As [`measure`](Self::measure), what is to be kept: if the file system counts late, every file is looked at.
+    fn measure_at_rest(&self, id: &str, empty: u64) -> Result<Size> {
+        let rooms = self.inner.engine.rooms()?;
+        let look = || -> std::result::Result<Option<Size>, crate::Error> {
+            let id: room::RoomId = id.parse()?;
+            if rooms.usage(&id)?.counted != Counted::Lately {
+                return Ok(None);
+            }
+            let usage = rooms.on_disk(&id)?;
+            Ok(Some(Size {
+                written: usage.files.unwrap_or_default(),
+                room: usage.bytes,
+                empty,
+            }))
+        };
+        match look()? {
+            Some(size) => Ok(size),
+            None => self.measure(id, empty),
         }
     }
 

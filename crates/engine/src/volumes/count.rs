@@ -124,9 +124,14 @@ impl Inner {
             held.attached.is_empty().then_some(held.generation)
         };
         let before = at_rest(volume);
-        let usage = self.rooms.usage(&Self::room(&volume.name)?)?;
-        if usage.counted == room::Counted::Always {
-            return Ok(usage);
+        let room = Self::room(&volume.name)?;
+        let mut usage = self.rooms.usage(&room)?;
+        match usage.counted {
+            room::Counted::Always => return Ok(usage),
+            room::Counted::Lately if before.is_none() => return Ok(usage),
+            // What is kept must be so.
+            room::Counted::Lately => usage = self.rooms.on_disk(&room)?,
+            room::Counted::Walked => {}
         }
         if let Some(held) = volume.try_change()
             && before.is_some()

@@ -121,6 +121,8 @@ pub struct Usage {
 pub enum Counted {
     /// The file system counts as it goes: asking costs nothing.
     Always,
+    /// The file system counts, and tells what was so a while ago, half a minute at most.
+    Lately,
     /// Every file was looked at.
     Walked,
 }

@@ -53,7 +53,7 @@ pub(super) fn usage(room: &Held) -> Result<Option<Usage>> {
             bytes: quota.bytes_max,
             inodes: None,
         },
-        counted: Counted::Always,
+        counted: Counted::Lately,
     }))
 }
 
