@@ -120,7 +120,10 @@ impl Daemon {
         for id in self.done(&["ps", "-aq"]).split_whitespace() {
             self.done(&["rm", "-f", "-v", id]);
         }
-        self.done(&["volume", "prune", "-a", "-f"]);
+        // Pruning leaves volumes with options alone.
+        for volume in self.done(&["volume", "ls", "-q"]).split_whitespace() {
+            self.done(&["volume", "rm", volume]);
+        }
         self.done(&["image", "prune", "-a", "-f"]);
     }
 
