@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use lapstrake_tree::changes::{Change, ChangeKind, Changes};
+use lapstrake_tree::changes::{Change, ChangeKind, Changes, Entry, What};
 
 /// What the engine mounts on.
 const STUBS: [&str; 6] = [
@@ -18,89 +18,139 @@ const STUBS: [&str; 6] = [
 ];
 const PARENT: &str = "etc";
 
-/// Takes stubs out of what changed, and their directory if nothing else in it did.
+/// Takes stubs out of what changed, and their directory out of the list if nothing else in it did. In the layer it
+/// stays: its attributes may have been changed.
 pub(super) fn hide(changes: &mut Changes) {
-    let hidden = hidden(&changes.list);
-    changes.list.retain(|change| !hidden.contains(&change.path));
-    changes
-        .entries
-        .retain(|entry| !hidden.contains(&entry.path));
-    if changes.list.is_empty() {
-        // What is left is what stubs lay in.
-        changes.entries.clear();
+    let stubs: BTreeSet<_> = stubs(&changes.entries).cloned().collect();
+    let is_stub =
+        |change: &Change| change.kind == ChangeKind::Added && stubs.contains(&change.path);
+    let below = |change: &Change| change.path.starts_with(b"etc/");
+    let made_some = (changes.list.iter()).any(|change| is_stub(change) && below(change));
+    let shown = (changes.list.iter()).filter(|change| is_stub(change));
+    let shown: BTreeSet<_> = shown.map(|change| change.path.clone()).collect();
+    changes.entries.retain(|entry| !shown.contains(&entry.path));
+    changes.list.retain(|change| !is_stub(change));
+    if made_some && !changes.list.iter().any(below) {
+        let is_parent = |change: &Change| {
+            change.kind != ChangeKind::Deleted && PARENT.as_bytes() == &*change.path
+        };
+        changes.list.retain(|change| !is_parent(change));
     }
 }
 
-fn hidden(list: &[Change]) -> BTreeSet<Box<[u8]>> {
-    let is_stub = |change: &Change| {
-        change.kind == ChangeKind::Added
-            && STUBS.iter().any(|stub| stub.as_bytes() == &*change.path)
-    };
-    let below = |change: &&Change| change.path.starts_with(b"etc/");
-    let (stubs, rest): (Vec<_>, Vec<_>) = list.iter().partition(|change| is_stub(change));
-    let mut hidden: BTreeSet<_> = stubs.iter().map(|change| change.path.clone()).collect();
-    if stubs.iter().any(below) && !rest.iter().any(below) {
-        let is_parent = |change: &&&Change| {
-            change.kind != ChangeKind::Deleted && PARENT.as_bytes() == &*change.path
-        };
-        hidden.extend(
-            rest.iter()
-                .filter(is_parent)
-                .map(|change| change.path.clone()),
-        );
-    }
-    hidden
+/// What the engine mounts on, and nobody filled.
+fn stubs(entries: &[Entry]) -> impl Iterator<Item = &Box<[u8]>> {
+    let named = entries
+        .iter()
+        .filter(|entry| STUBS.iter().any(|stub| stub.as_bytes() == &*entry.path));
+    let empty = named.filter(move |entry| match &entry.what {
+        What::File { size, .. } => *size == 0,
+        What::Directory { .. } => !entries
+            .iter()
+            .any(|other| is_below(&other.path, &entry.path)),
+        What::Whiteout | What::Other { .. } | What::HardLink { .. } => false,
+    });
+    empty.map(|entry| &entry.path)
+}
+
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    let rest = path.strip_prefix(dir);
+    rest.is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 #[cfg(test)]
 mod tests {
-    use lapstrake_tree::changes::{Entry, What};
+    use lapstrake_tree::changes::Place;
+    use lapstrake_tree::model::{Metadata, Timestamp, Xattrs};
 
     use super::*;
 
-    fn check(list: &[(ChangeKind, &str)], left: &[&str]) {
-        let changes = list.iter().map(|(kind, path)| Change {
+    use ChangeKind::{Added, Deleted, Modified};
+
+    fn plain() -> Metadata {
+        Metadata {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp {
+                seconds: 0,
+                nanoseconds: 0,
+            },
+            xattrs: Xattrs::default(),
+        }
+    }
+
+    /// Of each path what is in it: `/` for a directory, else the size of a file.
+    fn check(list: &[(ChangeKind, &str, &str)], left: &[&str], in_layer: &[&str]) {
+        let entry = |path: &str, what: &str| Entry {
             path: path.as_bytes().into(),
-            kind: *kind,
-        });
-        let list: Vec<_> = changes.collect();
-        // A layer has the directories of what changed, too.
-        let paths = [Box::default()].into_iter();
-        let paths = paths.chain(list.iter().map(|change| change.path.clone()));
-        let entries = paths.map(|path| Entry {
-            path,
-            what: What::Whiteout,
-        });
+            what: match what {
+                "/" => What::Directory {
+                    metadata: plain(),
+                    opaque: false,
+                },
+                size => What::File {
+                    metadata: plain(),
+                    size: size.parse().unwrap(),
+                    bytes: Place::Upper(path.as_bytes().into()),
+                },
+            },
+        };
         let mut changes = Changes {
-            entries: entries.collect(),
-            list,
+            entries: (list.iter())
+                .map(|(_, path, what)| entry(path, what))
+                .collect(),
+            list: (list.iter())
+                .map(|(kind, path, _)| Change {
+                    path: path.as_bytes().into(),
+                    kind: *kind,
+                })
+                .collect(),
             ..Changes::default()
         };
         hide(&mut changes);
-        let of_layer = if left.is_empty() { 0 } else { left.len() + 1 };
-        assert_eq!(changes.entries.len(), of_layer);
-        let paths = (changes.list.iter()).map(|change| String::from_utf8_lossy(&change.path));
-        assert_eq!(paths.collect::<Vec<_>>(), left);
+        let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+        let paths: Vec<_> = changes
+            .list
+            .iter()
+            .map(|change| text(&change.path))
+            .collect();
+        assert_eq!(paths, left);
+        let paths: Vec<_> = changes
+            .entries
+            .iter()
+            .map(|entry| text(&entry.path))
+            .collect();
+        assert_eq!(paths, in_layer);
     }
 
     #[test]
     fn only_what_the_engine_made_is_hidden() {
-        use ChangeKind::{Added, Deleted, Modified};
+        let etc = (Modified, "etc", "/");
+        let hosts = (Added, "etc/hosts", "0");
+        check(&[etc, hosts, (Added, "x", "0")], &["x"], &["etc", "x"]);
         check(
-            &[(Modified, "etc"), (Added, "etc/hosts"), (Added, "x")],
-            &["x"],
-        );
-        check(
-            &[(Modified, "etc"), (Added, "etc/hosts"), (Added, "etc/own")],
+            &[etc, hosts, (Added, "etc/own", "0")],
+            &["etc", "etc/own"],
             &["etc", "etc/own"],
         );
-        check(&[(Added, "dev"), (Modified, "etc")], &["etc"]);
-        check(&[(Modified, "etc"), (Added, "etc/hosts")], &[]);
-        check(
-            &[(Modified, "etc"), (Modified, "etc/hosts")],
-            &["etc", "etc/hosts"],
-        );
-        check(&[(Modified, "etc")], &["etc"]);
-        check(&[(Deleted, "etc")], &["etc"]);
+        check(&[(Added, "dev", "/"), etc], &["etc"], &["etc"]);
+        check(&[etc, hosts], &[], &["etc"]);
+        check(&[etc], &["etc"], &["etc"]);
+        check(&[(Deleted, "etc", "0")], &["etc"], &["etc"]);
+    }
+
+    #[test]
+    fn what_somebody_filled_is_not_hidden() {
+        let filled = [
+            (Modified, "etc", "/"),
+            (Added, "etc/hosts", "9"),
+            (Added, "dev", "/"),
+            (Added, "dev/own", "0"),
+        ];
+        let all = ["etc", "etc/hosts", "dev", "dev/own"];
+        check(&filled, &all, &all);
+        let written = [(Modified, "etc", "/"), (Modified, "etc/hosts", "0")];
+        check(&written, &["etc", "etc/hosts"], &["etc", "etc/hosts"]);
     }
 }
