@@ -3,6 +3,7 @@
 //! They are not written down: what became of one is known as long as the daemon and its container live.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::net::UnixStream;
 
@@ -51,6 +52,7 @@ pub(crate) struct Exec {
     pub(crate) id: String,
     pub(crate) container: String,
     pub(crate) settings: ExecSettings,
+    made: Instant,
     pub(crate) outcome: Mutex<Outcome>,
 }
 
@@ -96,9 +98,11 @@ impl Containers {
             id: id.clone(),
             container: container.id.clone(),
             settings,
+            made: Instant::now(),
             outcome: Mutex::default(),
         };
         held(&container.execs).insert(id.clone(), Arc::new(exec));
+        self.forget_old_execs(&container);
         self.tell(
             &container,
             Action::ExecCreate(line),
@@ -141,6 +145,7 @@ impl Containers {
                     other => super::start::code_of(&other.to_string()),
                 };
                 held(&exec.outcome).code = Some(code);
+                container.tell_execs();
                 return Err(error);
             }
         };
@@ -251,13 +256,17 @@ impl Containers {
             let mut line = Vec::new();
             drop(super::end::read_line(wait, &mut line).await);
             let dir = all.places(&container.id).exec(&exec.id);
-            let read = all.blocking(move |_| {
+            let read = all.blocking(move |all| {
                 let exit = Exit::read(&dir.join("exit.json"));
                 // Its monitor has said all it had to say.
-                super::launch::remove_dir(&dir)?;
+                if let Err(error) = super::launch::remove_dir(&dir) {
+                    all.note(&error.to_string());
+                }
                 Ok(exit?)
             });
+            // Of a container that has ended the record may be gone.
             let exit = read.await.ok().flatten();
+            let exit = exit.or_else(|| super::end::told(&line));
             let code = exit.map_or(super::end::UNKNOWN, |exit| i32::from(exit.code));
             held(&exec.outcome).code = Some(code);
             container.tell_execs();
@@ -288,17 +297,20 @@ impl Containers {
         Ok(())
     }
 
-    /// Keeps the list of what has ended short.
+    /// Keeps the list short of what has ended, or was never started.
     fn forget_old_execs(&self, container: &Container) {
         const KEPT: usize = 1024;
         let mut execs = held(&container.execs);
         while execs.len() > KEPT {
-            let ended = execs
-                .iter()
-                .find(|(_, exec)| held(&exec.outcome).code.is_some());
-            let Some(id) = ended.map(|(id, _)| id.clone()) else {
+            let runs = |exec: &Exec| {
+                let outcome = held(&exec.outcome);
+                outcome.started && outcome.code.is_none()
+            };
+            let idle = execs.values().filter(|exec| !runs(exec));
+            let Some(oldest) = idle.min_by_key(|exec| exec.made) else {
                 return;
             };
+            let id = oldest.id.clone();
             execs.remove(&id);
         }
     }
