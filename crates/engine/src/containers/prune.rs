@@ -52,7 +52,11 @@ impl Containers {
             // One whose room is gone takes nothing.
             let held = self.blocking(move |all| all.takes(&*all.find(&id)?)).await;
             let bytes = held.map_or(0, |held| held.bytes);
-            if doing == Doing::It && !self.remove_idle(&record.id, deadline).await? {
+            if doing == Doing::It
+                && !self
+                    .remove_idle(&record.id, record.last_used(), deadline)
+                    .await?
+            {
                 continue;
             }
             pruned.ids.push(record.id.clone());
@@ -73,9 +77,14 @@ impl Containers {
         Instant::now() + PATIENCE
     }
 
-    /// Removes a container, without its volumes, if it does not run and nothing is being done with it at the deadline.
-    /// Whether it did.
-    pub(crate) async fn remove_idle(&self, id: &str, deadline: Instant) -> Result<bool> {
+    /// Removes a container, without its volumes, if it does not run, nothing is being done with it at the deadline, and it
+    /// was not used after `used`. Whether it did.
+    pub(crate) async fn remove_idle(
+        &self,
+        id: &str,
+        used: SystemTime,
+        deadline: Instant,
+    ) -> Result<bool> {
         let how = HowToRemove {
             force: false,
             volumes: false,
@@ -88,6 +97,9 @@ impl Containers {
             // It is being started, or files are copied, and its volume does not answer: the others go on.
             return Ok(false);
         };
+        if container.with(|record| record.last_used()) > used {
+            return Ok(false);
+        }
         match self.remove_held(&container, how).await {
             Ok(()) => Ok(true),
             // It was started or removed meanwhile.

@@ -175,12 +175,12 @@ impl Keeper {
         pass: &mut Pass,
         goes: Goes,
     ) -> std::result::Result<(), containers::Error> {
-        let Subject::Container { id, .. } = &goes.subject else {
+        let (Subject::Container { id, .. }, Some(used)) = (&goes.subject, goes.used) else {
             return Ok(());
         };
         if self
             .containers
-            .remove_idle(id, Containers::patience())
+            .remove_idle(id, used, Containers::patience())
             .await?
         {
             self.blocking(|engine, _| {
