@@ -76,7 +76,7 @@ pub mod settings {
 /// What a container's monitor says, and its log.
 pub mod streams {
     pub use lapstrake_monitor::Timestamp;
-    pub use lapstrake_monitor::logs::{Entry, Query, Stopper};
+    pub use lapstrake_monitor::logs::{Entry, Query, Reader, Stopper};
     pub use lapstrake_monitor::wire::{HEADER, Stream, header, parse_header};
 }
 

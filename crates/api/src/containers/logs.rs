@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use lapstrake_engine::containers::{Containers, Log, Phase, Seen};
-use lapstrake_engine::streams::{Entry, Query, Stopper, Stream, Timestamp, header};
+use lapstrake_engine::streams::{Entry, Query, Reader, Stopper, Stream, Timestamp, header};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
@@ -11,6 +11,9 @@ use crate::call::Call;
 use crate::error::Failure;
 use crate::stream::{Sink, channel, stream_type};
 use crate::time;
+
+/// So much of a log is read at once for a client that attaches, in bytes.
+const PIECE: usize = 64 << 10;
 
 /// How entries are told.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +76,8 @@ fn send(
         for entry in reader {
             let told = match entry {
                 Ok(entry) => sink.blocking_send(tell(&entry, form)),
-                // What follows can't be read; what was sent stands.
-                Err(_unreadable) => return,
+                // What was sent stands; that it is not all is seen.
+                Err(unreadable) => return sink.blocking_fail(unreadable),
             };
             if told.is_err() {
                 return;
@@ -131,17 +134,34 @@ pub(super) async fn replay(
         details: false,
         framed: !log.tty,
     };
-    let read = lapstrake_bridge::blocking(move || {
-        let entries = log.reader.filter_map(Result::ok);
-        entries
-            .flat_map(|entry| tell(&entry, form))
-            .collect::<Vec<u8>>()
-    });
-    if let Ok(said) = read.await {
+    let mut reader = log.reader;
+    loop {
+        let read = lapstrake_bridge::blocking(move || {
+            let said = some_of(&mut reader, form);
+            (reader, said)
+        });
+        let Ok((again, said)) = read.await else {
+            return;
+        };
+        reader = again;
         // Who went hears nothing.
-        drop(to.write_all(&said).await);
-        drop(to.flush().await);
+        if said.is_empty() || to.write_all(&said).await.is_err() {
+            drop(to.flush().await);
+            return;
+        }
     }
+}
+
+/// What comes next of a log, and not much at once; nothing at its end.
+fn some_of(reader: &mut Reader, form: Form) -> Vec<u8> {
+    let mut said = Vec::new();
+    while said.len() < PIECE {
+        match reader.next() {
+            Some(Ok(entry)) => said.extend(tell(&entry, form)),
+            Some(Err(_)) | None => break,
+        }
+    }
+    said
 }
 
 fn query(call: &Call, follow: bool) -> Result<Query, Failure> {

@@ -44,6 +44,12 @@ impl Sink {
         drop(self.0.send(Err(error.into())).await);
     }
 
+    /// As [`Self::fail`], on a thread that may wait.
+    pub(crate) fn blocking_fail(&self, error: impl Into<BodyError>) {
+        // Nobody is left to be told.
+        drop(self.0.blocking_send(Err(error.into())));
+    }
+
     /// Waits until nobody reads any more.
     pub(crate) async fn gone(&self) {
         self.0.closed().await;

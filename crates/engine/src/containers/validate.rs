@@ -31,7 +31,7 @@ impl Containers {
             }
         }
         self.runtime(host.runtime.as_deref())?;
-        super::logs::check(&self.log_of(&host.log))?;
+        super::logs::check(&self.log_of(&host.log), &settings.execution)?;
         if let Some(signal) = &settings.execution.stop_signal {
             super::signal::parse(signal)?;
         }

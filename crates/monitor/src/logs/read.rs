@@ -185,7 +185,10 @@ impl Iterator for Reader {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_entry().transpose()
+        let next = self.next_entry();
+        // What can't be read now can't be read again either.
+        self.done |= next.is_err();
+        next.transpose()
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use lapstrake_container::settings::LogSettings;
 use lapstrake_monitor::logs::{Format, Settings};
+use lapstrake_oci::Execution;
 use lapstrake_snapshot::room::parse_size;
 use regex::Regex;
 
@@ -16,6 +17,11 @@ use super::super::record::Record;
 
 /// How much of an id a tag shows.
 const SHORT_ID: usize = 12;
+
+/// So many files a log may have: each rotation renames them all.
+const FILES_MAX: u32 = 1000;
+/// So many bytes may be added to each entry. Readers know an entry by its length, too.
+const ATTRIBUTES_MAX: usize = 64 << 10;
 
 /// What each entry of a log may say about its container.
 #[derive(Debug, Default)]
@@ -30,17 +36,24 @@ pub(super) struct About {
 
 impl About {
     pub(super) fn of(record: &Record) -> Self {
-        let execution = &record.settings.execution;
+        Self {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            image: record.image.clone(),
+            image_name: record.settings.image.clone(),
+            ..Self::of_execution(&record.settings.execution)
+        }
+    }
+
+    /// Of one that is not there yet.
+    fn of_execution(execution: &Execution) -> Self {
         let env = execution.env.iter();
         let env = env.filter_map(|entry| entry.split_once('='));
         let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
         Self {
             labels: execution.labels.clone(),
             env: env.collect(),
-            id: record.id.clone(),
-            name: record.name.clone(),
-            image: record.image.clone(),
-            image_name: record.settings.image.clone(),
+            ..Self::default()
         }
     }
 
@@ -86,8 +99,8 @@ impl About {
 }
 
 /// Whether the options of a log driver make sense.
-pub(in super::super) fn check(wanted: &LogSettings) -> Result<()> {
-    settings(wanted, PathBuf::new(), &About::default()).map(drop)
+pub(in super::super) fn check(wanted: &LogSettings, execution: &Execution) -> Result<()> {
+    settings(wanted, PathBuf::new(), &About::of_execution(execution)).map(drop)
 }
 
 /// Reads the settings of a log driver.
@@ -121,9 +134,14 @@ pub(super) fn settings(
                 };
             }
             "max-file" => {
-                let files = value.parse::<u32>().ok().filter(|files| *files > 0);
-                settings.max_files =
-                    files.ok_or_else(|| invalid("max-file must be a positive number"))?;
+                let files = value.parse::<u32>().ok();
+                settings.max_files = files
+                    .filter(|files| (1..=FILES_MAX).contains(files))
+                    .ok_or_else(|| {
+                        invalid(&format!(
+                            "it must be a positive number of at most {FILES_MAX}"
+                        ))
+                    })?;
             }
             "compress" => {
                 settings.compress = match value.as_str() {
@@ -166,6 +184,15 @@ pub(super) fn settings(
                 )));
             }
         }
+    }
+    let attributes = settings.attributes.iter();
+    let bytes: usize = attributes
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > ATTRIBUTES_MAX {
+        return Err(Error::Invalid(format!(
+            "labels, env and tag add {bytes} bytes to each entry of the log; at most {ATTRIBUTES_MAX} are possible"
+        )));
     }
     Ok(Some(settings))
 }
@@ -264,6 +291,7 @@ mod tests {
             ("json-file", &[("size", "1")], "unknown log opt 'size'"),
             ("json-file", &[("max-size", "x")], "invalid max-size"),
             ("json-file", &[("max-file", "0")], "positive number"),
+            ("json-file", &[("max-file", "1001")], "at most 1000"),
             ("json-file", &[("tag", "{{.Command}}")], "none of .ID"),
             ("json-file", &[("tag", "{{.ID")], "has no"),
             ("json-file", &[("env-regex", "(")], "invalid env-regex"),
