@@ -1,6 +1,7 @@
 //! A container that the daemon knows: its record, and who waits for what of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct Container {
     /// What runs, or ran, in it beside its init.
     pub(crate) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
     execs_ended: watch::Sender<u64>,
+    /// How many clients want it to be there when it has ended, since they start it again.
+    kept: AtomicUsize,
     /// Told when it is not to be started again.
     pub(crate) stay_down: Notify,
     /// What its layer used when somebody looked while it ran. Held during a look.
@@ -68,6 +71,7 @@ impl Container {
             waiting: Mutex::default(),
             execs: Mutex::default(),
             execs_ended: watch::Sender::new(0),
+            kept: AtomicUsize::new(0),
             stay_down: Notify::new(),
             looked: Mutex::default(),
             last_wait: Mutex::default(),
@@ -132,6 +136,17 @@ impl Container {
         *held(&self.last_wait) = wait;
     }
 
+    /// Keeps it from being removed when it ends, as long as what is returned lives.
+    pub(crate) fn keep(&self) -> Kept<'_> {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        Kept(self)
+    }
+
+    /// Whether it stays when it ends, though it was made to go then.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) > 0
+    }
+
     /// Tells that it is no more.
     pub(crate) fn tell_removed(&self) {
         self.seen.send_modify(|seen| seen.removed = true);
@@ -143,6 +158,16 @@ impl Container {
 
     fn locked(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who wants a container to be there when it has ended.
+#[derive(Debug)]
+pub(crate) struct Kept<'a>(&'a Container);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.kept.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

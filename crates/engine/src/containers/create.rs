@@ -138,7 +138,10 @@ impl Containers {
                 for name in volumes.made() {
                     self.tell_volume(name, Action::Create);
                 }
-                self.inner.volumes.done(volumes)?;
+                if let Err(error) = self.inner.volumes.done(volumes) {
+                    // The container is there.
+                    self.note(&format!("container {id}: {error}"));
+                }
                 Ok((container, warnings))
             }
             Err(error) => {

@@ -8,6 +8,8 @@ use tokio::net::UnixStream;
 
 use lapstrake_container::settings::wait_before_restart;
 use lapstrake_monitor::Exit;
+use lapstrake_monitor::client::parse_answer;
+use lapstrake_monitor::wire::Answer;
 
 use super::container::Container;
 use super::record::{Phase, now};
@@ -58,12 +60,15 @@ impl Containers {
         let all = self.clone();
         tokio::spawn(async move {
             let mut line = Vec::new();
-            // Whatever is read or not, the record on disk is what counts.
+            // Whatever is read or not, the record on disk is what counts, if it could be written.
             drop(read_line(wait, &mut line).await);
+            let told = told(&line);
             let changing = container.changing.lock().await;
             let this = Arc::clone(&container);
-            let ended = all.blocking(move |all| Ok(all.how_it_ended(&this))).await;
-            let ended = ended.unwrap_or_else(|error| Ended::unseen(&error.to_string()));
+            let ended = all.blocking(move |all| Ok(all.how_it_ended(&this, told)));
+            let ended = ended
+                .await
+                .unwrap_or_else(|error| Ended::unseen(&error.to_string()));
             let next = all.end(&container, ended).await;
             drop(changing);
             match next {
@@ -74,17 +79,21 @@ impl Containers {
         });
     }
 
-    /// What the exit record says.
-    fn how_it_ended(&self, container: &Container) -> Ended {
+    /// What the exit record says, or else the monitor said.
+    fn how_it_ended(&self, container: &Container, told: Option<Exit>) -> Ended {
         let places = self.places(&container.id);
-        match places.read_exit() {
-            Ok(Some(exit)) => Ended::of(&exit),
-            Ok(None) => {
+        match (places.read_exit(), told) {
+            (Ok(Some(exit)), _) => Ended::of(&exit),
+            (_, Some(exit)) => Ended {
+                error: "how it ended could not be written down: is the disk full?".to_owned(),
+                ..Ended::of(&exit)
+            },
+            (Ok(None), None) => {
                 // Its monitor was killed; what it started must not run on unseen.
                 self.kill_unmonitored(container);
                 Ended::unseen("its monitor was killed")
             }
-            Err(error) => Ended::unseen(&error.to_string()),
+            (Err(error), None) => Ended::unseen(&error.to_string()),
         }
     }
 
@@ -130,7 +139,7 @@ impl Containers {
             state.size = size.or(state.size);
         });
         let auto_remove = container.with(|record| record.settings.host.auto_remove);
-        let goes = auto_remove && wait.is_none();
+        let goes = auto_remove && wait.is_none() && !container.is_kept();
         if !goes {
             let this = Arc::clone(container);
             if let Err(error) = self.blocking(move |all| all.save(&this)).await {
@@ -198,6 +207,14 @@ pub(crate) enum Next {
     Nothing,
     Remove,
     Restart(Duration),
+}
+
+/// How a process ended, as its monitor says.
+pub(crate) fn told(line: &[u8]) -> Option<Exit> {
+    match parse_answer(line.trim_ascii_end()) {
+        Some(Answer::Exited(exit)) => Some(exit),
+        _ => None,
+    }
 }
 
 /// Reads to the end of a line, or of the stream.

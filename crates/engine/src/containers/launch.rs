@@ -64,9 +64,12 @@ impl Containers {
         write_json(&places.run.join("config.json"), &config)?;
         let orders = self.orders(record, &places)?;
         let client = self.monitor(&places.run, &orders)?;
-        connect_waiting(container, &client)?;
+        let connected = connect_waiting(container, &client);
         // Before it starts: its monitor goes when it has ended, and that may be at once.
-        let wait = client.wait()?.into_stream();
+        let wait = connected.and_then(|()| Ok(client.wait()?));
+        let wait = wait
+            .inspect_err(|_failed| drop(client.dismiss()))?
+            .into_stream();
         let pid = client.start().map_err(start_error)?;
         Ok(Launched {
             pid: i32::try_from(pid).map_err(|_| Error::Internal(format!("pid {pid}")))?,
@@ -304,9 +307,11 @@ impl Containers {
                 guard: None,
             };
             let client = self.monitor(&dir, &orders)?;
-            let stream = streams.map(|streams| client.attach(streams)).transpose()?;
+            let stream = streams.map(|streams| client.attach(streams)).transpose();
             // Before it starts: its monitor goes when it has ended, and that may be at once.
-            let wait = client.wait()?.into_stream();
+            let both = stream.and_then(|stream| Ok((stream, client.wait()?)));
+            let (stream, wait) = both.inspect_err(|_failed| drop(client.dismiss()))?;
+            let wait = wait.into_stream();
             let pid = client.start().map_err(exec_error)?;
             super::container::held(&exec.outcome).pid = Some(pid);
             Ok((wait, stream))

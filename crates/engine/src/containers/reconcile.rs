@@ -137,7 +137,12 @@ impl Containers {
             self.note(&format!(
                 "sweeping the run directory of {id}, which has no record"
             ));
-            self.end_monitor(id);
+            if !self.end_monitor(id) {
+                self.note(&format!(
+                    "what runs in the run directory of {id} does not end: it is left to the next start"
+                ));
+                continue;
+            }
             match self.tear_down(id) {
                 Ok(()) => swept += 1,
                 Err(error) => self.note(&format!("the run directory of {id}: {error}")),
@@ -160,8 +165,12 @@ impl Containers {
             }
         }
         for id in names_in(&self.files_dir())?.difference(&known) {
-            super::launch::remove_dir(&self.files_dir().join(id))?;
-            swept += 1;
+            match super::launch::remove_dir(&self.files_dir().join(id)) {
+                Ok(()) => swept += 1,
+                Err(error) => {
+                    self.note(&format!("the files of {id}, which has no record: {error}"))
+                }
+            }
         }
         Ok((containers, swept, live, known))
     }
@@ -222,8 +231,14 @@ impl Containers {
                 }
             }
             Finding::Removing => {
-                container.change(|record| record.state.phase = Phase::Exited);
-                match self.remove_held(&container, HowToRemove::AUTOMATIC).await {
+                let how = container.change(|record| {
+                    record.state.phase = Phase::Exited;
+                    HowToRemove {
+                        force: false,
+                        volumes: record.state.volumes_go,
+                    }
+                });
+                match self.remove_held(&container, how).await {
                     Ok(()) => found.removed += 1,
                     Err(error) => self.note(&format!("container {}: {error}", container.id)),
                 }
@@ -231,6 +246,14 @@ impl Containers {
             Finding::AsRecorded => {
                 let (phase, stopped) =
                     container.with(|record| (record.state.phase, record.state.stopped));
+                // It was being restarted by a client: who ends then does not stay.
+                if phase == Phase::Exited
+                    && container.with(|record| record.settings.host.auto_remove)
+                {
+                    self.remove_ended(&container).await;
+                    found.removed += 1;
+                    return Ok(());
+                }
                 let again = match phase {
                     Phase::Restarting => true,
                     Phase::Exited => policy.applies_at_start(stopped, None),
@@ -310,17 +333,22 @@ impl Containers {
         Ok(())
     }
 
-    /// Ends what runs under the monitor of something that has no record.
-    fn end_monitor(&self, id: &str) {
+    /// Ends what runs under the monitor of something that has no record. Whether it has ended: what waits for a disk
+    /// does not.
+    fn end_monitor(&self, id: &str) -> bool {
         let client = Client::new(&self.places(id).run);
         // Whatever of it is there or not, it is gone afterwards.
         drop(client.dismiss());
-        if let Ok(mut wait) = client.wait() {
-            drop(client.signal(super::signal::KILL));
-            drop(wait.exit());
-            drop(wait.cleaned());
+        drop(client.signal(super::signal::KILL));
+        let deadline = Instant::now() + PATIENCE;
+        while client.state().is_ok() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
         }
         self.delete_from_runtime(None, id);
+        true
     }
 
     /// Ends what a monitor that is gone had started.

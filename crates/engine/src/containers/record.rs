@@ -70,6 +70,8 @@ pub struct State {
     pub finished: Option<Nanoseconds>,
     /// How many times in a row its policy started it again.
     pub restarts: u32,
+    /// Whether its anonymous volumes go too, if it is being removed.
+    pub volumes_go: bool,
     /// Whether a client stopped it, so that `unless-stopped` leaves it alone.
     pub stopped: bool,
     /// What its health checks say, if it has any.

@@ -88,7 +88,10 @@ impl Containers {
         if container.phase().is_active() {
             return Err(is_active(container));
         }
-        container.change(|record| record.state.phase = Phase::Removing);
+        container.change(|record| {
+            record.state.phase = Phase::Removing;
+            record.state.volumes_go = how.volumes;
+        });
         let this = Arc::clone(container);
         let removed = self.blocking(move |all| {
             if known == Known::No {

@@ -53,12 +53,8 @@ impl Containers {
     pub async fn restart(&self, name: &str, how: &Stop) -> Result<()> {
         let container = self.find(name)?;
         if container.phase().is_active() {
-            // It is to be there afterwards.
-            let auto_remove = container
-                .change(|record| std::mem::replace(&mut record.settings.host.auto_remove, false));
-            let stopped = self.stop_running(&container, how).await;
-            container.change(|record| record.settings.host.auto_remove = auto_remove);
-            stopped?;
+            let _kept = container.keep();
+            self.stop_running(&container, how).await?;
         }
         match self.start(&container.id).await {
             Ok(()) | Err(Error::NotModified { .. }) => {}
@@ -185,8 +181,20 @@ impl Containers {
         Ok(())
     }
 
-    /// Sees to it that a container that is about to be started again is not. Whether it was.
+    /// Sees to it that a container that is about to be started again is not. Whether that was so: if it was being
+    /// started at that moment, it runs now.
     async fn stay_down(&self, container: &Arc<Container>) -> Result<bool> {
+        if container.phase() != Phase::Restarting {
+            return Ok(false);
+        }
+        container.stay_down.notify_waiters();
+        let changing = match tokio::time::timeout(KILL_WAIT, container.changing.lock()).await {
+            Ok(changing) => changing,
+            Err(_elapsed) => {
+                self.give_up_start(container).await?;
+                container.changing.lock().await
+            }
+        };
         let was = container.change(|record| {
             let was = record.state.phase == Phase::Restarting;
             if was {
@@ -195,11 +203,16 @@ impl Containers {
             was
         });
         if was {
-            container.stay_down.notify_waiters();
             let this = Arc::clone(container);
             self.blocking(move |all| all.save(&this)).await?;
         }
-        Ok(was)
+        drop(changing);
+        if container.phase().has_process() {
+            // A start forgets that somebody wanted it to stop.
+            self.mark_stopped(container).await?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Sends a signal; to a container that has just ended, in vain.
