@@ -79,10 +79,12 @@ pub(super) fn decide(asked: Asked<'_>, facts: &Facts) -> Decision {
     let lacks = |freed| policy.missing(&asked.space.with(freed));
     let enough =
         asked.stage == Stage::Watching && asked.space.lacks(policy.keep_free) == Held::default();
+    let in_vain = !enough && !policy.is_possible(&asked.space);
+    let nothing_goes = enough || in_vain;
     let (mut freed, mut goes) = (Held::default(), Vec::new());
     let mut gone: Vec<bool> = vec![false; order.len()];
     let mut gone_containers: BTreeSet<&str> = BTreeSet::new();
-    if !enough && lacks(freed) != Held::default() {
+    if !nothing_goes && lacks(freed) != Held::default() {
         let loose = freeing.loose();
         if loose != Held::default() {
             freed.add(loose);
@@ -93,7 +95,7 @@ pub(super) fn decide(asked: Asked<'_>, facts: &Facts) -> Decision {
             });
         }
     }
-    while !enough && lacks(freed) != Held::default() {
+    while !nothing_goes && lacks(freed) != Held::default() {
         let may_go = |at: &usize| {
             let mut users = order[*at].users.keys();
             !gone[*at]
@@ -120,6 +122,7 @@ pub(super) fn decide(asked: Asked<'_>, facts: &Facts) -> Decision {
     }
     let verdict = match (enough, lacks(freed)) {
         (true, _) => Verdict::Enough,
+        _ if in_vain => Verdict::Impossible,
         (false, missing) if missing == Held::default() => Verdict::Reached,
         (false, missing) => Verdict::Short(missing),
     };
@@ -130,6 +133,7 @@ pub(super) fn decide(asked: Asked<'_>, facts: &Facts) -> Decision {
             used: one.used,
             alone,
             why: why.unwrap_or_else(|| match one.users.is_empty() {
+                true if in_vain => Why::InVain,
                 true => Why::NotNeeded,
                 false => one.used_by(),
             }),

@@ -70,6 +70,8 @@ pub enum Why {
     Elsewhere,
     /// There is enough without it.
     NotNeeded,
+    /// More is to be free than there is.
+    InVain,
 }
 
 /// Something that goes.
@@ -105,6 +107,8 @@ pub enum Verdict {
     Reached,
     /// All that may go goes, and so much is missing then.
     Short(Held),
+    /// More is to be free than there is: nothing goes, for nothing would be enough.
+    Impossible,
 }
 
 /// All decisions.
@@ -139,6 +143,7 @@ impl fmt::Display for Why {
             ),
             Self::Elsewhere => f.write_str("on another file system"),
             Self::NotNeeded => f.write_str("not needed"),
+            Self::InVain => f.write_str("more is to be free than there is"),
         }
     }
 }

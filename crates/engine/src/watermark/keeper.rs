@@ -249,6 +249,13 @@ impl Keeper {
                 );
                 self.lasts(&what, &more, &decision.stays);
             }
+            Verdict::Impossible => {
+                let what = format!(
+                    "until-free={} is more than the file system has: nothing goes",
+                    self.settings.policy.until_free
+                );
+                self.lasts(&what, &format!(" {end}"), &[]);
+            }
             // Something else made room.
             Verdict::Enough | Verdict::Reached if pass.removed == 0 => {}
             Verdict::Enough | Verdict::Reached => {

@@ -42,6 +42,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether so much can be free at all.
+    pub(super) fn is_possible(&self, space: &Space) -> bool {
+        let total = space.total.bytes;
+        self.keep_free.of(total).max(self.until_free.of(total)) <= total
+    }
+
     /// What is missing until enough is free that nothing more goes; nothing if it is.
     pub(super) fn missing(&self, space: &Space) -> Held {
         let (keep, until) = (space.lacks(self.keep_free), space.lacks(self.until_free));

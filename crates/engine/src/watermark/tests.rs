@@ -327,6 +327,30 @@ fn inodes_can_be_what_is_short() {
 }
 
 #[test]
+fn a_mark_above_what_there_is_takes_nothing() {
+    for (keep_free, until_free) in [
+        (Mark::Bytes(TOTAL + 1), Mark::Bytes(TOTAL + 1)),
+        (Mark::Percent(10), Mark::Bytes(TOTAL + 1)),
+    ] {
+        let policy = Policy {
+            keep_free,
+            until_free,
+            ..policy()
+        };
+        let asked = Asked {
+            policy: &policy,
+            now: at(NOW),
+            space: space(50),
+            stage: Stage::Watching,
+        };
+        let decision = decide(asked, &facts(&["a 1 x"]));
+        assert!(decision.goes.is_empty());
+        assert_eq!(decision.stays[0].why, Why::InVain);
+        assert_eq!(decision.verdict, Verdict::Impossible);
+    }
+}
+
+#[test]
 fn what_each_would_free_alone_is_what_only_it_has() {
     let facts = facts(&["a 1 base x keep=1", "b 2 base y z keep=1"]);
     let decision = decided(&facts, 0, Stage::Watching);

@@ -64,6 +64,7 @@ fn summary(decision: &Decision, policy: &Policy) -> String {
     let frees = decision.goes.iter().map(|one| one.frees.bytes).sum();
     let end = match decision.verdict {
         Verdict::Enough => "that is enough: nothing goes".to_owned(),
+        Verdict::Impossible => "that is more than there is: nothing goes".to_owned(),
         Verdict::Reached => format!("would free: {}, which is enough", bytes(frees)),
         Verdict::Short(missing) => {
             let inodes = match missing.inodes {
@@ -105,6 +106,7 @@ fn print_json(decision: &Decision) {
     }
     let (verdict, missing) = match decision.verdict {
         Verdict::Enough => ("enough", None),
+        Verdict::Impossible => ("impossible", None),
         Verdict::Reached => ("reached", None),
         Verdict::Short(missing) => ("short", Some(missing)),
     };
