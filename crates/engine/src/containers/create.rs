@@ -59,8 +59,6 @@ impl Containers {
             .await;
         match made {
             Ok((container, warnings)) => {
-                let container = Arc::new(container);
-                self.registry().add(Arc::clone(&container));
                 self.tell(&container, Action::Create, &[]);
                 Ok(Created {
                     id: container.id.clone(),
@@ -91,7 +89,12 @@ impl Containers {
         Err(taken.unwrap_or_else(|| Error::Internal("no name is free".to_owned())))
     }
 
-    fn make(&self, id: &str, name: &str, new: NewContainer) -> Result<(Container, Vec<String>)> {
+    fn make(
+        &self,
+        id: &str,
+        name: &str,
+        new: NewContainer,
+    ) -> Result<(Arc<Container>, Vec<String>)> {
         let engine = &self.inner.engine;
         let claimed = engine.claim(
             new.settings
@@ -129,12 +132,14 @@ impl Containers {
             document: new.document,
             state: State::default(),
         };
-        let container = Container::new(record);
+        let container = Arc::new(Container::new(record));
         let made = self
             .make_layer(&container, &claimed, limit)
             .and_then(|()| self.save(&container));
         match made {
             Ok(()) => {
+                // First: who prunes volumes finds them claimed, or a container that uses them.
+                self.registry().add(Arc::clone(&container));
                 for name in volumes.made() {
                     self.tell_volume(name, Action::Create);
                 }
