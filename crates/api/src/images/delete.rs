@@ -27,7 +27,12 @@ pub(super) async fn delete(call: Call, wanted: String) -> Answered {
         refuse_running(&call, &wanted, &runs).await?;
     }
     let engine = call.daemon.engine.clone();
-    let removing = move || engine.remove_images(&[named], if_used, SystemTime::now());
+    let removing = move || {
+        let removed = engine.remove_images(&[named], if_used, SystemTime::now())?;
+        // Whoever removes an image wants its space.
+        engine.empty_trash()?;
+        Ok::<_, lapstrake_engine::Error>(removed)
+    };
     let removed = blocking(removing).await?;
     let removed = removed.map_err(|error| error::of_removal(error, &wanted, runs))?;
     answer::ok(&told(&removed))

@@ -275,7 +275,7 @@ fn check_full(test: &str, make: &[&str]) {
     daemon.done(&["rmi", "large"]);
     assert_eq!(images(&daemon), ["busybox"]);
     daemon.done(&["rm", "box"]);
-    // Its space is freed when nobody waits.
+    // Some file systems count what is free a moment later.
     let deadline = Instant::now() + Duration::from_secs(10);
     while space().f_bfree * space().f_frsize < before + IMAGE_BYTES {
         assert!(Instant::now() < deadline, "{before}");
