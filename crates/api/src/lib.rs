@@ -5,8 +5,8 @@
 //!                                                          asks the engine, answers in Docker's JSON
 //! ```
 //!
-//! What it keeps true: every answer has the headers, the status and the words that Docker's has; a request
-//! whose client goes away is given up; work that blocks is done where it holds up no other request. A route
+//! What it keeps true: every answer has the headers, the status and the words that Docker's has; a request that
+//! only reads is given up when its client goes away, one that changes something is finished; work that blocks is done where it holds up no other request. A route
 //! is a line in its group's `match`, so that a group reads like the table of the API.
 //!
 //! Left out: how anything is stored, which the engine knows.

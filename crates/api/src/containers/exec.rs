@@ -33,8 +33,6 @@ struct Body {
     attach_stderr: bool,
     /// Go takes it in any case, and docker-py writes it so.
     #[serde(alias = "detachKeys")]
-    // docker-py's spelling; to Go they are the same.
-    #[serde(alias = "detachKeys")]
     detach_keys: String,
     env: Vec<String>,
     working_dir: String,

@@ -33,7 +33,7 @@ impl VolumeDetails {
     }
 }
 
-/// Whether a volume with this record was given no name. One that can't be read is told by its name.
+/// Whether a volume with this record was given no name. Of one that can't be read that is not known, so it counts as named.
 pub(crate) fn is_anonymous(name: &str, body: &str) -> bool {
     match Record::from_json(name, body) {
         Ok(record) => record.labels.contains_key(ANONYMOUS_LABEL),
