@@ -14,14 +14,7 @@ use proptest::prelude::*;
 
 const FORMATS: [Format; 2] = [Format::JsonFile, Format::Local];
 
-const ALL: Query = Query {
-    stdout: true,
-    stderr: true,
-    tail: None,
-    since: None,
-    until: None,
-    follow: false,
-};
+const ALL: Query = Query::ALL;
 
 struct Log {
     _dir: tempfile::TempDir,

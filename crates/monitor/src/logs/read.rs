@@ -193,6 +193,16 @@ impl Iterator for Reader {
 }
 
 impl Query {
+    /// Everything of both streams that is there.
+    pub const ALL: Self = Self {
+        stdout: true,
+        stderr: true,
+        tail: None,
+        since: None,
+        until: None,
+        follow: false,
+    };
+
     fn wants(&self, entry: &Entry) -> bool {
         let stream = match entry.stream {
             Stream::Stdin => false,

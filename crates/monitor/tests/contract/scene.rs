@@ -290,15 +290,7 @@ impl Scene {
 
     /// Everything that is in the log.
     pub(crate) fn log(&self) -> String {
-        let query = Query {
-            stdout: true,
-            stderr: true,
-            tail: None,
-            since: None,
-            until: None,
-            follow: false,
-        };
-        let reader = Reader::open(&self.path("log"), Format::JsonFile, query).unwrap();
+        let reader = Reader::open(&self.path("log"), Format::JsonFile, Query::ALL).unwrap();
         let bytes = reader.flat_map(|entry| entry.unwrap().line).collect();
         String::from_utf8(bytes).unwrap()
     }

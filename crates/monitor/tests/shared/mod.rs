@@ -9,15 +9,6 @@ use std::io::Write as _;
 
 use lapstrake_monitor::logs::{Format, Query, Reader};
 
-const ALL: Query = Query {
-    stdout: true,
-    stderr: true,
-    tail: None,
-    since: None,
-    until: None,
-    follow: false,
-};
-
 /// Reads `bytes` as a log of each format, beside a compressed one of the same bytes: that ends, without a panic, and
 /// gives no more than the bytes hold.
 pub fn any_log(bytes: &[u8]) {
@@ -31,7 +22,7 @@ pub fn any_log(bytes: &[u8]) {
         // Compressed, it is more.
         let limit = 2 * bytes.len().max(1) * 1100;
         for tail in [None, Some(0), Some(2)] {
-            let Ok(reader) = Reader::open(&path, format, Query { tail, ..ALL }) else {
+            let Ok(reader) = Reader::open(&path, format, Query { tail, ..Query::ALL }) else {
                 continue;
             };
             let mut count = 0_u64;
