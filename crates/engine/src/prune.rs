@@ -99,10 +99,7 @@ impl Engine {
         if prune.which == Which::Unused && self.store.state().keeps_strays()? {
             self.store.state().keep_strays(false)?;
         }
-        self.forget_realised(&collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
-            .with_layers(&going, &collected.objects);
-        self.tell_removed(&removed, &going, &collected.names);
+        let removed = self.removed(&collected, &going)?;
         self.tell_pruned(removed.bytes);
         Ok(removed)
     }

@@ -11,6 +11,7 @@ use lapstrake_store::{Collected, ImageRecord, Object};
 
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::image_events::Going;
 use crate::names::{Found, ImageName, Named, familiar, find, is_tagged, repo_of};
 
 /// What to do about an image that is used, or has several names.
@@ -76,11 +77,7 @@ impl Engine {
         let plan = collection.plan(&inventory, &names, &mounted)?;
         let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
-        self.forget_realised(&collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
-            .with_layers(&going, &collected.objects);
-        self.tell_removed(&removed, &going, &collected.names);
-        Ok(removed)
+        self.removed(&collected, &going)
     }
 
     /// Waits until the space of what was removed is free.
@@ -118,8 +115,17 @@ impl Engine {
         Ok(())
     }
 
+    /// What a collection removed of images that were going, after whoever must know of it was told.
+    pub(crate) fn removed(&self, collected: &Collected, going: &Going) -> Result<Removed> {
+        self.forget_realised(collected)?;
+        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
+            .with_layers(going, &collected.objects);
+        self.tell_removed(&removed, going, &collected.names);
+        Ok(removed)
+    }
+
     /// Takes away what drivers made of layers that are gone, and were not pulled again meanwhile.
-    pub(crate) fn forget_realised(&self, collected: &Collected) -> Result<()> {
+    fn forget_realised(&self, collected: &Collected) -> Result<()> {
         let mut gone = Vec::new();
         for object in &collected.objects {
             if let Object::Layer(id) = object

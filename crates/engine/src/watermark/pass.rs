@@ -11,7 +11,6 @@ use super::policy::Policy;
 use super::space::Space;
 use crate::Engine;
 use crate::error::{Result, io_error};
-use crate::remove::Removed;
 
 /// What a step did.
 #[derive(Debug)]
@@ -76,10 +75,7 @@ impl Engine {
         let plan = collection.plan(&gathered.inventory, &names, &gathered.mounted)?;
         let going = self.going(&plan.names);
         let collected = collection.carry_out(&plan, now)?;
-        self.forget_realised(&collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
-            .with_layers(&going, &collected.objects);
-        self.tell_removed(&removed, &going, &collected.names);
+        self.removed(&collected, &going)?;
         self.free_now()?;
         let spared = match &first.subject {
             // One of several names that was claimed meanwhile keeps the image.
