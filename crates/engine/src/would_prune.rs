@@ -24,11 +24,7 @@ impl Engine {
             if !which.takes(&record) {
                 continue;
             }
-            let room = match record.state.size {
-                Some(size) => size.room,
-                None => footprint(self.rooms()?, &record.id)?,
-            };
-            pruned.bytes += room + self.files_of(&record)?.bytes;
+            pruned.bytes += self.takes(&record)?.bytes;
             pruned.ids.push(record.id);
         }
         Ok(pruned)
@@ -58,7 +54,7 @@ impl Engine {
             if let Some(kept) = which.takes_record(&row.name, &row.body, &boot)? {
                 let bytes = match kept {
                     Some(bytes) => bytes,
-                    None => footprint(&rooms, &row.name)?,
+                    None => footprint(&rooms, &row.name)?.bytes,
                 };
                 pruned.bytes += bytes;
                 pruned.volumes.push(row.name);
@@ -76,10 +72,17 @@ impl Engine {
         Ok(records.collect())
     }
 
-    /// What a container's log and other files take.
-    pub(crate) fn files_of(&self, record: &Record) -> Result<Held> {
-        let files = self.root().join("state").join("container-files");
-        crate::df::below(&files.join(&record.id))
+    /// What the file system gets back with a container that does not run. Of a size that was kept, inodes are not known.
+    pub(crate) fn takes(&self, record: &Record) -> Result<Held> {
+        let mut held = crate::df::below(&self.container_files().join(&record.id))?;
+        held.add(match record.state.size {
+            Some(size) => Held {
+                bytes: size.room,
+                inodes: 0,
+            },
+            None => footprint(self.rooms()?, &record.id)?,
+        });
+        Ok(held)
     }
 
     fn used_volumes(&self) -> Result<BTreeSet<String>> {
@@ -92,11 +95,14 @@ impl Engine {
 }
 
 /// What a room takes of the disk; nothing if it is gone.
-fn footprint(rooms: &Rooms, name: &str) -> std::result::Result<u64, room::Error> {
+fn footprint(rooms: &Rooms, name: &str) -> std::result::Result<Held, room::Error> {
     let id: RoomId = name.parse()?;
     match rooms.footprint(&id) {
-        Ok(usage) => Ok(usage.bytes),
-        Err(room::Error::Missing(_)) => Ok(0),
+        Ok(usage) => Ok(Held {
+            bytes: usage.bytes,
+            inodes: usage.inodes.unwrap_or_default(),
+        }),
+        Err(room::Error::Missing(_)) => Ok(Held::default()),
         Err(error) => Err(error),
     }
 }

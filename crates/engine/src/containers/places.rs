@@ -6,6 +6,7 @@ use lapstrake_monitor::Exit;
 
 use super::Containers;
 use super::error::Result;
+use crate::Engine;
 
 /// The directories of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,13 @@ impl Places {
     }
 }
 
+impl Engine {
+    /// Where what stays of containers is, below their ids.
+    pub(crate) fn container_files(&self) -> PathBuf {
+        self.root().join("state").join("container-files")
+    }
+}
+
 impl Containers {
     pub(crate) fn places(&self, id: &str) -> Places {
         let run = self.run_dir().join(id);
@@ -67,11 +75,7 @@ impl Containers {
 
     /// Where what stays of containers is.
     pub(crate) fn files_dir(&self) -> PathBuf {
-        self.inner
-            .engine
-            .root()
-            .join("state")
-            .join("container-files")
+        self.inner.engine.container_files()
     }
 
     /// Where OCI runtimes keep their state.

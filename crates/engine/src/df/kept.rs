@@ -27,7 +27,7 @@ impl Engine {
         }
         usage.volumes = self.volume_uses(&records)?;
         usage.unknown.extend(self.strangers()?);
-        let files = self.root().join("state").join("container-files");
+        let files = self.container_files();
         let container = |record: &Record| container_use(record, &files);
         let mut containers = parallel::map(&records, container)?;
         for container in &mut containers {

@@ -8,7 +8,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapstrake_container::settings::MountKind;
 use lapstrake_oci::{DiffId, Digest};
-use lapstrake_snapshot::room;
 use lapstrake_store::{Collection, ImageRecord, Inventory, Object as Name, Parent};
 
 use super::decide::{Candidate, Facts, Object};
@@ -232,7 +231,7 @@ impl Gathering<'_> {
                     _ => record.last_used(),
                 },
                 own: match hindrance {
-                    None => self.takes(record)?,
+                    None => self.engine.takes(record)?,
                     Some(_) => Held::default(),
                 },
                 labels: record.settings.execution.labels.clone(),
@@ -246,26 +245,6 @@ impl Gathering<'_> {
         let held = self.lead_to(rest);
         self.hold(&held);
         Ok(())
-    }
-
-    /// What the file system gets back with a container.
-    fn takes(&self, record: &Record) -> Result<Held> {
-        let mut held = self.engine.files_of(record)?;
-        held.add(match record.state.size {
-            Some(size) => Held {
-                bytes: size.room,
-                inodes: 0,
-            },
-            None => match self.engine.rooms()?.footprint(&record.id.parse()?) {
-                Ok(usage) => Held {
-                    bytes: usage.bytes,
-                    inodes: usage.inodes.unwrap_or_default(),
-                },
-                Err(room::Error::Missing(_)) => Held::default(),
-                Err(error) => return Err(error.into()),
-            },
-        });
-        Ok(held)
     }
 
     /// Leases hold what they lead to, mounts their layers.
