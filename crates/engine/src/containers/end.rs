@@ -59,10 +59,8 @@ impl Containers {
     pub(crate) fn watch_end(&self, container: Arc<Container>, wait: UnixStream) {
         let all = self.clone();
         tokio::spawn(async move {
-            let mut line = Vec::new();
-            // Whatever is read or not, the record on disk is what counts, if it could be written.
-            drop(read_line(wait, &mut line).await);
-            let told = told(&line);
+            // Whatever is told or not, the record on disk is what counts, if it could be written.
+            let told = told(wait).await;
             let changing = container.changing.lock().await;
             let this = Arc::clone(&container);
             let ended = all.blocking(move |all| Ok(all.how_it_ended(&this, told)));
@@ -209,8 +207,11 @@ pub(crate) enum Next {
     Restart(Duration),
 }
 
-/// How a process ended, as its monitor says.
-pub(crate) fn told(line: &[u8]) -> Option<Exit> {
+/// Waits until a process has ended. How, if its monitor says so.
+pub(crate) async fn told(wait: UnixStream) -> Option<Exit> {
+    let mut line = Vec::new();
+    // What came before an error may be all.
+    drop(read_line(wait, &mut line).await);
     match parse_answer(line.trim_ascii_end()) {
         Some(Answer::Exited(exit)) => Some(exit),
         _ => None,
@@ -218,7 +219,7 @@ pub(crate) fn told(line: &[u8]) -> Option<Exit> {
 }
 
 /// Reads to the end of a line, or of the stream.
-pub(crate) async fn read_line(stream: UnixStream, line: &mut Vec<u8>) -> std::io::Result<()> {
+async fn read_line(stream: UnixStream, line: &mut Vec<u8>) -> std::io::Result<()> {
     let mut stream = stream.take(ANSWER_BYTES);
     let mut chunk = [0; 512];
     loop {

@@ -253,8 +253,7 @@ impl Containers {
     fn watch_exec(&self, container: Arc<Container>, exec: Arc<Exec>, wait: UnixStream) {
         let all = self.clone();
         tokio::spawn(async move {
-            let mut line = Vec::new();
-            drop(super::end::read_line(wait, &mut line).await);
+            let told = super::end::told(wait).await;
             let dir = all.places(&container.id).exec(&exec.id);
             let read = all.blocking(move |all| {
                 let exit = Exit::read(&dir.join("exit.json"));
@@ -265,8 +264,7 @@ impl Containers {
                 Ok(exit?)
             });
             // Of a container that has ended the record may be gone.
-            let exit = read.await.ok().flatten();
-            let exit = exit.or_else(|| super::end::told(&line));
+            let exit = read.await.ok().flatten().or(told);
             let code = exit.map_or(super::end::UNKNOWN, |exit| i32::from(exit.code));
             held(&exec.outcome).code = Some(code);
             container.tell_execs();

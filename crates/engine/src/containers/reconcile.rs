@@ -5,7 +5,6 @@
 //! record.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -381,15 +380,11 @@ fn settled(client: &Client, deadline: Instant) -> Option<MonitorState> {
 }
 
 fn names_in(dir: &std::path::Path) -> Result<BTreeSet<String>> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries.map_err(io_error("list", dir))?,
-    };
-    let names = entries.map(|entry| {
-        let entry = entry.map_err(io_error("list", dir))?;
-        Ok(entry.file_name().to_string_lossy().into_owned())
-    });
-    names.collect()
+    let names = lapstrake_sys::dir::names(dir).map_err(io_error("list", dir))?;
+    let names = names.into_iter();
+    Ok(names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect())
 }
 
 /// Whether a name is an id that a daemon gave.
