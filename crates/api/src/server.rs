@@ -5,6 +5,7 @@
 //! nobody new is let in, and requests that are being answered have [`GRACE`] to end.
 
 mod address;
+mod rest;
 mod tls;
 mod unix;
 
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -213,8 +213,12 @@ async fn answer(
     let answering = Arc::clone(&daemon);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let daemon = Arc::clone(&answering);
-        let request = request.map(|body| body.map_err(Into::into).boxed());
-        async move { Ok::<_, std::convert::Infallible>(router::answer(&daemon, request).await) }
+        let (request, rest) = rest::lend(request);
+        async move {
+            let response = router::answer(&daemon, request).await;
+            rest.discard().await;
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
