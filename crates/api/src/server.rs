@@ -5,6 +5,7 @@
 //! nobody new is let in, and requests that are being answered have [`GRACE`] to end.
 
 mod address;
+mod linger;
 mod rest;
 mod tls;
 mod unix;
@@ -211,12 +212,14 @@ async fn answer(
     open: Open,
 ) {
     let answering = Arc::clone(&daemon);
+    let unread = linger::Unread::default();
+    let stream = linger::Lingering::new(stream, unread.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let daemon = Arc::clone(&answering);
-        let (request, rest) = rest::lend(request);
+        let (request, rest) = rest::lend(request, unread.clone());
         async move {
             let response = router::answer(&daemon, request).await;
-            rest.discard().await;
+            rest.discard(response.status()).await;
             Ok::<_, std::convert::Infallible>(response)
         }
     });

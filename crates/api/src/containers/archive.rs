@@ -1,13 +1,10 @@
 //! Files in and out of containers.
 
-use std::io::{Read, sink};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
-use lapstrake_bridge::blocking;
 use lapstrake_engine::containers::{Error, PathStat, PutFiles};
 use lapstrake_engine::rfc3339;
 use serde::Serialize;
@@ -20,10 +17,6 @@ use crate::stream::{file, reader};
 
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
 const STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
-
-/// So much of a refused body is read, and for so long.
-const REFUSED_BYTES: u64 = 256 << 10;
-const REFUSED_TIME: Duration = Duration::from_secs(1);
 
 /// As Docker writes it.
 #[derive(Serialize)]
@@ -106,38 +99,9 @@ pub(super) async fn put(mut call: Call, name: String) -> Answered {
         replace_across_kinds: !call.query.flag("noOverwriteDirNonDir"),
         own: call.query.flag("copyUIDGID"),
     };
-    let tar = Shared(Arc::new(Mutex::new(reader(call.take_body()))));
+    let tar = reader(call.take_body());
     let containers = call.daemon.containers.clone();
-    let copied = containers.copy_in(&name, &path, tar.clone(), how).await;
-    if copied.is_err() {
-        tar.read_away().await;
-    }
+    let copied = containers.copy_in(&name, &path, tar, how).await;
     copied.map_err(|error| told(error, &name))?;
     Ok(answer::empty(StatusCode::OK))
-}
-
-/// A body of which somebody else may read the rest.
-struct Shared<R>(Arc<Mutex<R>>);
-
-impl<R> Clone for Shared<R> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<R: Read> Read for Shared<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let mut reader = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.read(bytes)
-    }
-}
-
-impl<R: Read + Send + 'static> Shared<R> {
-    /// Reads what a client sends that will be refused, up to a point. It would find the connection closed while it
-    /// still writes, and say that and not why.
-    async fn read_away(self) {
-        let reading = blocking(move || std::io::copy(&mut self.take(REFUSED_BYTES), &mut sink()));
-        // Whether it sent all, or only so much, is its own matter.
-        drop(tokio::time::timeout(REFUSED_TIME, reading).await);
-    }
 }

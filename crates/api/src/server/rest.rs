@@ -1,8 +1,8 @@
 //! What is left of a request's body once its answer is known.
 //!
 //! A client may still be writing when its answer is known: a refusal needs no body. An answer sent at once closes the
-//! connection under the client's hands, which then reports a broken pipe and not the words it was refused with. So a
-//! short rest is read away before the answer goes out, as Go's server does it (net/http, `maxPostHandlerReadBytes`).
+//! connection, see [`super::linger`]. So a short rest is read away before a refusal goes out, and the client can ask on, as
+//! Go's server does it (net/http, `maxPostHandlerReadBytes`).
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::EXPECT;
 use tokio::sync::oneshot;
 
+use super::linger::Unread;
 use crate::answer::{BodyError, Said};
 
 /// A longer rest is not waited for: the connection is closed.
@@ -22,42 +24,73 @@ const MAX_BYTES: usize = 256 << 10;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a body comes back to when nobody reads it any more.
-pub(super) struct Rest(Option<oneshot::Receiver<Incoming>>);
+pub(super) struct Rest {
+    returned: Option<oneshot::Receiver<Incoming>>,
+    unread: Unread,
+}
 
-/// Takes the body out of a request, to be read by whoever answers it.
-pub(super) fn lend(request: hyper::Request<Incoming>) -> (hyper::Request<Said>, Rest) {
+/// Takes the body out of a request, to be read by whoever answers it. `unread` learns if it is not read to its end.
+pub(super) fn lend(
+    request: hyper::Request<Incoming>,
+    unread: Unread,
+) -> (hyper::Request<Said>, Rest) {
     let (back, returned) = oneshot::channel();
     // A client that waits to be asked for the body is better refused before it sends one.
     let waits = request.headers().contains_key(EXPECT);
-    let request = request.map(|body| Lent(Some((body, back))).boxed());
-    (request, Rest((!waits).then_some(returned)))
+    let told = unread.clone();
+    let request = request.map(|body| {
+        let lent = Some((body, back));
+        Lent { lent, unread: told }.boxed()
+    });
+    let returned = (!waits).then_some(returned);
+    (request, Rest { returned, unread })
 }
 
 impl Rest {
-    /// Reads away what nobody read, if nobody reads on.
-    pub(super) async fn discard(self) {
-        let Some(Ok(mut body)) = self.0.map(|mut returned| returned.try_recv()) else {
+    /// Reads away what nobody read before an answer of this status, if nobody reads on.
+    pub(super) async fn discard(self, status: StatusCode) {
+        let Some(mut returned) = self.returned else {
             return;
         };
         let read = async {
-            let mut bytes = 0;
-            while bytes < MAX_BYTES
-                && let Some(Ok(frame)) = body.frame().await
-            {
-                bytes += frame.data_ref().map_or(0, Bytes::len);
+            let body = match status.is_client_error() || status.is_server_error() {
+                // Whoever read it has given up, but may yet wait for its next piece.
+                true => returned.await.ok(),
+                // It may be read while the answer is sent.
+                false => returned.try_recv().ok(),
+            };
+            match body {
+                Some(body) => read_away(body).await,
+                None => true,
             }
         };
-        // One that is late loses its connection, as does one that says too much.
-        drop(tokio::time::timeout(TIMEOUT, read).await);
+        if !tokio::time::timeout(TIMEOUT, read).await.unwrap_or(false) {
+            self.unread.set();
+        }
     }
 }
 
+/// Whether that was all.
+async fn read_away(mut body: Incoming) -> bool {
+    let mut bytes = 0;
+    while bytes < MAX_BYTES {
+        match body.frame().await {
+            Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => return true,
+        }
+    }
+    false
+}
+
 /// A body that goes back when it is dropped before its end.
-struct Lent(Option<(Incoming, oneshot::Sender<Incoming>)>);
+struct Lent {
+    lent: Option<(Incoming, oneshot::Sender<Incoming>)>,
+    unread: Unread,
+}
 
 impl Lent {
     fn body(&self) -> Option<&Incoming> {
-        self.0.as_ref().map(|(body, _back)| body)
+        self.lent.as_ref().map(|(body, _back)| body)
     }
 }
 
@@ -69,7 +102,7 @@ impl Body for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some((body, _back)) = &mut self.0 else {
+        let Some((body, _back)) = &mut self.lent else {
             return Poll::Ready(None);
         };
         Pin::new(body)
@@ -88,11 +121,12 @@ impl Body for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some((body, back)) = self.0.take()
+        if let Some((body, back)) = self.lent.take()
             && !body.is_end_stream()
+            && back.send(body).is_err()
         {
-            // Nobody waits for it when the answer went out first.
-            drop(back.send(body));
+            // The answer has begun; nobody waits for the rest.
+            self.unread.set();
         }
     }
 }
@@ -138,7 +172,12 @@ mod tests {
     async fn a_client_that_still_writes_when_it_is_refused_is_told_so_and_can_ask_on() {
         let asked = Asked::new();
         let mut client = connected(&asked);
-        for path in ["/swarm/init", "/v1.99/swarm/init", "/nonsense"] {
+        for path in [
+            "/swarm/init",
+            "/v1.99/swarm/init",
+            "/nonsense",
+            "/images/create?fromSrc=-&repo=:",
+        ] {
             let head = format!("POST {path} HTTP/1.1\r\nhost: d\r\ncontent-length: 9000\r\n\r\n");
             client.write_all(head.as_bytes()).await.expect("sent");
             // By now the answer is known.
@@ -153,22 +192,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_says_too_much_is_refused_all_the_same() {
+    async fn a_client_that_writes_more_than_anybody_reads_can_take_its_answer_first() {
         let asked = Asked::new();
-        let (mut reading, mut writing) = tokio::io::split(connected(&asked));
-        let flood = tokio::spawn(async move {
-            let head = b"POST /swarm/init HTTP/1.1\r\nhost: d\r\ncontent-length: 99999999\r\n\r\n";
-            let mut sent = writing.write_all(head).await;
-            while sent.is_ok() {
-                sent = writing.write_all(&[b'x'; 4096]).await;
-            }
-        });
-        let mut refused = Vec::new();
-        let read = reading.read_to_end(&mut refused).await;
-        read.expect("an end");
-        flood.await.expect("an end");
-        let refused = String::from_utf8(refused).expect("text");
-        assert!(refused.contains("501 Not Implemented"), "{refused}");
+        for (path, wanted) in [
+            ("/swarm/init", "501 Not Implemented"),
+            ("/images/load", "no valid tar header"),
+            ("/images/create?fromSrc=-", "no valid tar header"),
+        ] {
+            let (mut reading, mut writing) = tokio::io::split(connected(&asked));
+            let flood = tokio::spawn(async move {
+                let head = format!(
+                    "POST {path} HTTP/1.1\r\nhost: d\r\ncontent-length: 99999999999\r\n\r\n"
+                );
+                let mut sent = writing.write_all(head.as_bytes()).await;
+                while sent.is_ok() {
+                    sent = writing.write_all(&[b'x'; 4096]).await;
+                }
+            });
+            let mut refused = vec![reading.read_u8().await.expect("an answer")];
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(!flood.is_finished(), "{path}: the pipe is broken");
+            let read = reading.read_to_end(&mut refused).await;
+            read.expect("an end");
+            flood.await.expect("an end");
+            let refused = String::from_utf8(refused).expect("text");
+            assert!(refused.contains(wanted), "{path}: {refused}");
+        }
     }
 
     #[tokio::test]
