@@ -24,6 +24,8 @@ const AT_ONCE: usize = 20;
 const MANY: usize = 200;
 const NEW_FILES: &str =
     "mkdir -p /srv/new && cd /srv/new && i=0; while [ $i -lt 50000 ]; do : > f$i; i=$((i+1)); done";
+/// Ours, with a limit to what the container may write.
+const LIMITED: &str = "lapstrake --storage-opt size=2G";
 const IDLE: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,8 +54,11 @@ pub(super) fn run(scratch: &mut Scratch) -> Result<Vec<Row>> {
         for round in 0..scratch.repeats() {
             for side in daemons {
                 commit(side, &reference, &change, round, &mut tally)?;
-                remove(side, &reference, &mut tally)?;
+                remove(side, side.name, &[], &reference, &mut tally)?;
             }
+            // A limit gives the container a file system of its own, which goes as one file.
+            let limit = ["--storage-opt", "size=2G"];
+            remove(&ours, LIMITED, &limit, &reference, &mut tally)?;
         }
         for side in daemons {
             disk_usage(side, &reference, scratch.repeats(), &mut tally)?;
@@ -138,17 +143,24 @@ fn commit(
 }
 
 /// A container with 50,000 new files goes, until its space is back.
-fn remove(side: &Side, reference: &str, tally: &mut Tally) -> Result<()> {
+fn remove(
+    side: &Side,
+    who: &'static str,
+    limit: &[&str],
+    reference: &str,
+    tally: &mut Tally,
+) -> Result<()> {
     let run = side
         .tool()
-        .args(["run", "--name", "files", "--network", "none", reference]);
+        .args(["run", "--name", "files", "--network", "none"]);
+    let run = run.args(limit).arg(reference);
     run.args(["sh", "-c", NEW_FILES]).output()?;
     rustix::fs::sync();
     let started = Instant::now();
     side.tool().args(["rm", "files"]).output()?;
     tally.saw(
         "rm with 50,000 new files, answered, s",
-        side.name,
+        who,
         started.elapsed().as_secs_f64(),
     );
     if let Some(trash) = &side.trash {
@@ -156,7 +168,7 @@ fn remove(side: &Side, reference: &str, tally: &mut Tally) -> Result<()> {
     }
     tally.saw(
         "rm with 50,000 new files, space is back, s",
-        side.name,
+        who,
         started.elapsed().as_secs_f64(),
     );
     Ok(())
