@@ -15,7 +15,7 @@ SUITE =
 BUILD_PACKAGES = gcc libc6-dev make
 IMAGE_PACKAGES = debootstrap skopeo docker-registry
 RUN_PACKAGES = runc
-TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3 python3-venv curl busybox-static procps
+TEST_PACKAGES = erofs-utils xfsprogs btrfs-progs e2fsprogs attr acl git python3 python3-venv curl busybox-static procps crun
 BENCH_PACKAGES = docker.io containerd podman crun python3
 
 run: need-rust

@@ -71,6 +71,7 @@ pub use writable::{WritableSummary, free_removed};
 /// What a container is to be.
 pub mod settings {
     pub use lapstrake_container::settings::*;
+    pub use lapstrake_container::spec::CgroupVersion;
     pub use lapstrake_oci::config::Execution;
 }
 /// What a container's monitor says, and its log.

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use lapstrake_engine::settings::{
-    BlockRate, Device, Execution, HostSettings, LogSettings, MountRequests, Namespace, NetworkMode,
-    Resources, RestartPolicy, Rlimit, Security, When,
+    BlockRate, CgroupVersion, Device, Execution, HostSettings, LogSettings, MountRequests,
+    Namespace, NetworkMode, Resources, RestartPolicy, Rlimit, Security, When,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -186,7 +186,7 @@ impl HostConfig {
     }
 
     /// What a container may do on its host; mounts are resolved later.
-    pub(super) fn settings(self) -> Result<HostSettings, Failure> {
+    pub(super) fn settings(self, cgroup: CgroupVersion) -> Result<HostSettings, Failure> {
         if !self.links.is_empty() {
             return Err(Failure::invalid(
                 "links are not supported: use a network of your own, or --network container:NAME",
@@ -205,7 +205,8 @@ impl HostConfig {
             pid: namespace("PID", &self.pid_mode)?,
             uts: namespace("UTS", &self.uts_mode)?,
             cgroup: match self.cgroupns_mode.as_str() {
-                "" | "host" => Namespace::Host,
+                "" => cgroup.default_namespace(),
+                "host" => Namespace::Host,
                 "private" => Namespace::Private,
                 other => {
                     return Err(Failure::invalid(format!(
@@ -426,12 +427,28 @@ mod tests {
             Some(&["echo".to_owned(), "hi".to_owned()][..])
         );
         assert!(body.execution.volumes.contains("/anon"));
-        let host = body.host_config.settings().expect("settings");
+        let host = body
+            .host_config
+            .settings(CgroupVersion::V1)
+            .expect("settings");
         let defaults = HostSettings {
             cgroup: Namespace::Host,
             ..HostSettings::default()
         };
         assert_eq!(host, defaults);
+    }
+
+    #[test]
+    fn control_groups_are_its_own_as_in_docker() {
+        let own = |mode: &str, version| {
+            let body = body(json!({"HostConfig": {"CgroupnsMode": mode}}));
+            let host = body.host_config.settings(version).expect("settings");
+            host.cgroup == Namespace::Private
+        };
+        let versions = [CgroupVersion::V1, CgroupVersion::V2];
+        assert_eq!(versions.map(|version| own("", version)), [false, true]);
+        assert_eq!(versions.map(|version| own("host", version)), [false; 2]);
+        assert_eq!(versions.map(|version| own("private", version)), [true; 2]);
     }
 
     #[test]
@@ -444,7 +461,10 @@ mod tests {
             "Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "", "CgroupPermissions": ""}],
             "BlkioDeviceReadIOps": [{"Path": "/dev/vda", "Rate": 7}],
         }}));
-        let host = body.host_config.settings().expect("settings");
+        let host = body
+            .host_config
+            .settings(CgroupVersion::V1)
+            .expect("settings");
         assert_eq!(host.resources.memory, Some(10_485_760));
         assert_eq!(host.ipc, Namespace::Shareable);
         assert_eq!(host.pid, Namespace::Container("other".to_owned()));
@@ -471,7 +491,7 @@ mod tests {
             json!({"Links": ["a:b"]}),
         ] {
             let body = body(json!({"Image": "a", "HostConfig": host}));
-            assert!(body.host_config.settings().is_err());
+            assert!(body.host_config.settings(CgroupVersion::V1).is_err());
         }
     }
 }

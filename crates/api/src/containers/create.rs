@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use lapstrake_bridge::blocking;
 use lapstrake_engine::containers::NewContainer;
-use lapstrake_engine::settings::{Settings, Streams};
+use lapstrake_engine::settings::{CgroupVersion, Settings, Streams};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub(super) async fn create(mut call: Call) -> Answered {
         open_stdin: body.open_stdin,
         stdin_once: body.stdin_once,
         network_disabled: body.network_disabled,
-        host: body.host_config.settings()?,
+        host: body.host_config.settings(CgroupVersion::of_host())?,
     };
     let new = NewContainer {
         name: name.map(str::to_owned),

@@ -3,7 +3,7 @@
 //! It is kept in a container's record as text that only this module reads.
 
 use lapstrake_engine::containers::Record;
-use lapstrake_engine::settings::{NetworkMode, When};
+use lapstrake_engine::settings::{Namespace, NetworkMode, When};
 use serde_json::{Map, Value, json};
 
 /// What Go writes for a client that sends nothing.
@@ -70,8 +70,12 @@ pub(super) fn host_config(record: &Record, decided: Decided<'_>) -> Value {
     if let NetworkMode::Container(id) = &settings.network {
         host.insert("NetworkMode".to_owned(), json!(format!("container:{id}")));
     }
+    let cgroup = match settings.cgroup {
+        Namespace::Private => "private",
+        _ => "host",
+    };
     for (key, value) in [
-        ("CgroupnsMode", "host"),
+        ("CgroupnsMode", cgroup),
         ("IpcMode", "private"),
         ("Runtime", decided.runtime),
     ] {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use lapstrake_bridge::blocking;
 use lapstrake_engine::containers::{Containers, Phase};
+use lapstrake_engine::settings::{CgroupVersion, Namespace};
 use lapstrake_engine::{StorageInfo, rfc3339};
 use serde_json::{Value, json};
 
@@ -162,7 +163,7 @@ fn counts(daemon: &Daemon, images: usize) -> Value {
 
 /// What limits the kernel can hold containers to.
 fn abilities(machine: &Machine) -> Value {
-    let of_old = machine.controls("memory") && !machine.unified;
+    let of_old = machine.controls("memory") && machine.cgroup == CgroupVersion::V1;
     json!({
         "MemoryLimit": machine.controls("memory"),
         "SwapLimit": machine.controls("memory"),
@@ -175,7 +176,10 @@ fn abilities(machine: &Machine) -> Value {
         "IPv4Forwarding": machine.forwards,
         "OomKillDisable": of_old,
         "CgroupDriver": "cgroupfs",
-        "CgroupVersion": if machine.unified { "2" } else { "1" },
+        "CgroupVersion": match machine.cgroup {
+            CgroupVersion::V1 => "1",
+            CgroupVersion::V2 => "2",
+        },
     })
 }
 
@@ -215,9 +219,18 @@ fn engine(daemon: &Daemon, fixed: &Fixed) -> Value {
         "RegistryConfig": registries(daemon),
         "NoProxy": settings.registries.proxies.except.clone().unwrap_or_default(),
         "LiveRestoreEnabled": true,
-        "SecurityOptions": ["name=seccomp,profile=builtin"],
+        "SecurityOptions": security(fixed.machine.cgroup),
         "Warnings": warnings(fixed),
     })
+}
+
+/// What keeps containers apart by default.
+fn security(cgroup: CgroupVersion) -> Vec<&'static str> {
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    if cgroup.default_namespace() == Namespace::Private {
+        options.push("name=cgroupns");
+    }
+    options
 }
 
 fn runtimes(containers: &Containers, runtime: &Runtime) -> Value {

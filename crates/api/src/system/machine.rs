@@ -1,6 +1,6 @@
 //! What the machine says of itself, as `docker info` tells it.
 
-use std::path::Path;
+use lapstrake_engine::settings::CgroupVersion;
 
 /// The architecture, as Go calls it.
 pub(crate) const GO_ARCH: &str = if cfg!(target_arch = "x86_64") {
@@ -24,8 +24,8 @@ pub(crate) struct Machine {
     pub(crate) memory: u64,
     /// Processors.
     pub(crate) processors: usize,
-    /// Whether control groups are those of version 2.
-    pub(crate) unified: bool,
+    /// Which control groups there are.
+    pub(crate) cgroup: CgroupVersion,
     /// The controllers there are.
     pub(crate) controllers: Vec<String>,
     /// Whether packets are sent on.
@@ -37,11 +37,10 @@ impl Machine {
     pub(crate) fn look() -> Self {
         let release = read("/etc/os-release");
         let field = |name| field(&release, name);
-        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-        let controllers = if unified {
-            words(&read("/sys/fs/cgroup/cgroup.controllers"))
-        } else {
-            enabled(&read("/proc/cgroups"))
+        let cgroup = CgroupVersion::of_host();
+        let controllers = match cgroup {
+            CgroupVersion::V1 => enabled(&read("/proc/cgroups")),
+            CgroupVersion::V2 => words(&read("/sys/fs/cgroup/cgroup.controllers")),
         };
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -49,7 +48,7 @@ impl Machine {
             system_version: field("VERSION_ID").unwrap_or_default(),
             memory: memory(&read("/proc/meminfo")),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            unified,
+            cgroup,
             controllers,
             forwards: read("/proc/sys/net/ipv4/ip_forward").trim() == "1",
         }

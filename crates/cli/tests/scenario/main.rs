@@ -23,6 +23,7 @@ mod save;
 mod shape;
 mod stall;
 mod transcript;
+mod unified;
 mod verbs;
 mod watermark;
 

@@ -63,6 +63,14 @@ pub enum CgroupVersion {
 }
 
 impl CgroupVersion {
+    /// The host's (cgroups(7), "Mounting"): only the second version has a list of controllers at the top.
+    pub fn of_host() -> Self {
+        match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            true => Self::V2,
+            false => Self::V1,
+        }
+    }
+
     /// Whose control groups a container sees if nobody says: as in Docker, the host's of the first version.
     pub const fn default_namespace(self) -> Namespace {
         match self {
@@ -103,10 +111,7 @@ impl Facts {
             true => BTreeMap::new(),
             false => hard_limits(),
         };
-        let cgroup = match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            true => CgroupVersion::V2,
-            false => CgroupVersion::V1,
-        };
+        let cgroup = CgroupVersion::of_host();
         let cpuset = |file: &str| cpuset(cgroup, file);
         let cpuset_cpus = cpuset("cpus")?;
         Ok(Self {

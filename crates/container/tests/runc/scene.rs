@@ -11,8 +11,15 @@ use lapstrake_container::spec::{self, Facts, Files, HostDevices, HostMount, Join
 use lapstrake_container::usage::cgroup::Groups;
 
 const BUSYBOX: &str = "/bin/busybox";
+/// Names another runtime than runc.
+pub(crate) const RUNTIME: &str = "LAPSTRAKE_TEST_RUNTIME";
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n";
 const GROUP: &str = "root:x:0:root\nstaff:x:50:app\ngames:x:60:app\napp:x:1001:\n";
+
+/// What runs containers.
+pub(crate) fn runtime() -> String {
+    std::env::var(RUNTIME).unwrap_or_else(|_| "runc".to_owned())
+}
 
 /// A root, a bundle and the runtime's state, gone when dropped.
 pub(crate) struct Scene {
@@ -27,8 +34,13 @@ pub(crate) struct Scene {
 impl Scene {
     /// Nothing if this machine has no busybox or runtime.
     pub(crate) fn new() -> Option<Self> {
-        if !Path::new(BUSYBOX).exists() || Command::new("runc").arg("-v").output().is_err() {
-            eprintln!("SKIPPED: install busybox-static and runc to run this test");
+        if !Path::new(BUSYBOX).exists()
+            || Command::new(runtime()).arg("--version").output().is_err()
+        {
+            eprintln!(
+                "SKIPPED: install busybox-static and {} to run this test",
+                runtime()
+            );
             return None;
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -92,7 +104,7 @@ impl Scene {
     /// Starts a container that goes on.
     pub(crate) fn start(&self, settings: &Settings) -> Running<'_> {
         self.configure(settings);
-        let mut command = Command::new("runc");
+        let mut command = Command::new(runtime());
         command.arg("--root").arg(self.path("state"));
         command
             .args(["run", "--detach", "--bundle"])
@@ -128,7 +140,7 @@ impl Scene {
     }
 
     fn runtime(&self, words: &[&str]) -> Output {
-        let mut command = Command::new("runc");
+        let mut command = Command::new(runtime());
         command.arg("--root").arg(self.path("state"));
         command.args(words).arg(&self.id).output().unwrap()
     }
@@ -166,7 +178,7 @@ impl Running<'_> {
     pub(crate) fn order(&self, words: &[&str]) {
         let output = self.0.runtime(words);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "runc {words:?}: {said}");
+        assert!(output.status.success(), "{} {words:?}: {said}", runtime());
     }
 
     /// Its processes, when there are so many.
