@@ -204,6 +204,91 @@ fn privileged_scenario_docker_volumes_come_and_go() {
 }
 
 #[test]
+fn privileged_scenario_docker_is_told_when_a_container_has_its_volumes() {
+    let test = "volume events";
+    let Some(daemon) = Daemon::start(test) else {
+        return;
+    };
+    if !daemon.busybox(test) {
+        return;
+    }
+    let bound = format!("{}:/bound", text(&daemon.path("busybox")));
+    let network = "--network=none";
+    let volumes = ["-v", "named:/data", "-v", "named:/again:ro", "-v", &bound];
+    let run = ["run", "-d", network, "--name=box"];
+    daemon.done(&[&run[..], &volumes, &["busybox", "sleep", "600"]].concat());
+    // It has them already.
+    let file = daemon.path("busybox.tar");
+    daemon.done(&["cp", text(&file), "box:/data/"]);
+    let from = ["run", "--rm", network, "--volumes-from=box", "busybox"];
+    daemon.done(&[&from[..], &["true"]].concat());
+    let fails = daemon.docker(&[&from[..], &["no such command"]].concat());
+    assert_eq!(fails.status.code(), Some(127), "{fails:?}");
+    daemon.done(&["rm", "-f", "box"]);
+    daemon.done(&[
+        "create",
+        network,
+        "--name=still",
+        "-v=named:/data",
+        "busybox",
+    ]);
+    let copied = daemon.path("copied");
+    daemon.done(&["cp", "still:/data/busybox.tar", text(&copied)]);
+    daemon.done(&["rm", "still"]);
+
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let about = ["create", "mount", "unmount", "start", "die", "archive-path"];
+    let filters = about.map(|one| format!("--filter=event={one}"));
+    let mut told = vec!["events", "--since=5m", "--until=0s", "--format"];
+    told.push("{{.Type}} {{.Action}} {{.Actor.ID}} {{if eq .Type \"volume\"}}{{.Actor.Attributes}}{{end}}");
+    told.extend(filters.iter().map(String::as_str));
+    let told = daemon.done(&told);
+    // Of containers, which one it is in the order in which they were made.
+    let mut ids: Vec<&str> = Vec::new();
+    let mut numbered = told.clone();
+    for line in told.lines() {
+        if let Some(id) = line.trim_end().strip_prefix("container create ") {
+            ids.push(id);
+            numbered = numbered.replace(id, &ids.len().to_string());
+        }
+    }
+    let mount = |container: u32, at: &str, writable: bool| {
+        format!(
+            "volume mount named map[container:{container} destination:{at} driver:local propagation: read/write:{writable}]\n"
+        )
+    };
+    let both = |container| mount(container, "/again", false) + &mount(container, "/data", true);
+    let unmount =
+        |container: u32| format!("volume unmount named map[container:{container} driver:local]\n");
+    let of = |what: &str, container: u32| format!("container {what} {container} \n");
+    let none = "volume create named map[driver:local]\n".to_owned();
+    let want = [
+        none,
+        of("create", 1),
+        both(1),
+        of("start", 1),
+        // A run that comes to its end.
+        of("create", 2),
+        both(2),
+        of("start", 2),
+        unmount(2).repeat(2),
+        of("die", 2),
+        // One that does not begin.
+        of("create", 3),
+        both(3),
+        unmount(3).repeat(2),
+        unmount(1).repeat(2),
+        of("die", 1),
+        // A copy out of one that does not run.
+        of("create", 4),
+        mount(4, "/data", true),
+        unmount(4),
+        of("archive-path", 4),
+    ];
+    assert_eq!(numbered, want.concat());
+}
+
+#[test]
 fn privileged_scenario_docker_sees_what_a_container_uses() {
     let Some(daemon) = running("uses", &["--memory", "64m", "--label", "protected"]) else {
         return;

@@ -156,6 +156,12 @@ pub struct MountPoint {
 }
 
 impl MountPoint {
+    /// The name of the volume that it is of, if it is of one.
+    pub fn volume(&self) -> Option<&str> {
+        let name = self.name.as_deref();
+        name.filter(|_| self.kind == MountKind::Volume)
+    }
+
     /// Whether it is one of [`MountRequests::tmpfs`], which Docker does not show as a mount.
     pub fn is_plain_tmpfs(&self) -> bool {
         self.kind == MountKind::Tmpfs && self.request.is_none()

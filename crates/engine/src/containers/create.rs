@@ -141,7 +141,7 @@ impl Containers {
                 // First: who prunes volumes finds them claimed, or a container that uses them.
                 self.registry().add(Arc::clone(&container));
                 for name in volumes.made() {
-                    self.tell_volume(name, Action::Create);
+                    self.tell_volume(name, Action::Create, &[]);
                 }
                 if let Err(error) = self.inner.volumes.done(volumes) {
                     // The container is there.

@@ -181,13 +181,15 @@ impl Containers {
             }
         }
         let shown = host.mounts.iter().filter(|point| !point.shadowed);
-        for point in shown.filter(|point| point.kind != MountKind::Tmpfs) {
-            attachments.push(Attachment {
-                source: self.attach_mount(&record.id, point)?,
-                destination: point.destination.clone(),
-                writable: point.writable,
-            });
-        }
+        let shown: Vec<_> = shown
+            .filter(|point| point.kind != MountKind::Tmpfs)
+            .collect();
+        let sources = self.attach_each(&record.id, &shown)?;
+        attachments.extend(shown.iter().zip(sources).map(|(point, source)| Attachment {
+            source,
+            destination: point.destination.clone(),
+            writable: point.writable,
+        }));
         let read_only = host.security.read_only_root;
         Ok(View::open(&places.root, &attachments, read_only)?)
     }

@@ -1,6 +1,6 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lapstrake_container::mounts::{self, Host, Resolved, Rules};
@@ -12,6 +12,7 @@ use super::container::Container;
 use super::create::{hexadecimal, random};
 use super::error::{Result, io_error};
 use super::record::Record;
+use crate::events::{Action, Kind as EventKind};
 use crate::image::Claimed;
 use crate::{ImageName, VolumeError, VolumeErrorClass};
 
@@ -36,15 +37,43 @@ impl Containers {
 
     /// Attaches what is mounted in a container, and says where on the host it is.
     pub(crate) fn attach_mounts(&self, record: &Record) -> Result<Vec<HostMount>> {
-        let mounts = record.settings.host.mounts.iter();
-        let attached = mounts.map(|point| {
-            let source = self.attach_mount(&record.id, point)?;
-            Ok(HostMount::of(point, &source)?)
-        });
-        attached.collect()
+        let mounts: Vec<_> = record.settings.host.mounts.iter().collect();
+        let sources = self.attach_each(&record.id, &mounts)?;
+        let at = mounts.iter().zip(&sources);
+        at.map(|(point, source)| Ok(HostMount::of(point, source)?))
+            .collect()
     }
 
-    pub(crate) fn attach_mount(&self, id: &str, point: &MountPoint) -> Result<PathBuf> {
+    /// Attaches mounts of a container one after another, and tells of the volumes that it did not have before.
+    /// Where on the host they are.
+    pub(crate) fn attach_each(&self, id: &str, mounts: &[&MountPoint]) -> Result<Vec<PathBuf>> {
+        let had = self.volumes_of(id, mounts);
+        let attach = |point: &&MountPoint| {
+            let source = self.attach_mount(id, point)?;
+            if let Some(name) = mounted_volume(point).filter(|name| !had.contains(name)) {
+                let how = [
+                    ("container", id.to_owned()),
+                    ("destination", point.destination.display().to_string()),
+                    // As Docker has it, for volumes there is none.
+                    ("propagation", String::new()),
+                    ("read/write", point.writable.to_string()),
+                ];
+                self.tell_volume(name, Action::Mount, &how);
+            }
+            Ok(source)
+        };
+        mounts.iter().map(attach).collect()
+    }
+
+    /// Those volumes among mounts that a container has attached.
+    fn volumes_of<'a>(&self, id: &str, mounts: &[&'a MountPoint]) -> BTreeSet<&'a str> {
+        let volumes = mounts.iter().filter_map(|point| point.volume());
+        volumes
+            .filter(|name| self.inner.volumes.is_attached(name, id))
+            .collect()
+    }
+
+    fn attach_mount(&self, id: &str, point: &MountPoint) -> Result<PathBuf> {
         let volumes = &self.inner.volumes;
         let name = point.name.as_deref().unwrap_or_default();
         match point.kind {
@@ -72,15 +101,13 @@ impl Containers {
     /// Says, after a restart, that a container that runs has its volumes.
     pub(crate) fn attach_again(&self, container: &Container) -> Result<()> {
         let mounts = container.with(|record| record.settings.host.mounts.clone());
-        for point in &mounts {
-            if let (MountKind::Volume, Some(name)) = (point.kind, &point.name) {
-                self.inner.volumes.attach(name, &container.id)?;
-            }
+        for name in mounts.iter().filter_map(MountPoint::volume) {
+            self.inner.volumes.attach(name, &container.id)?;
         }
         Ok(())
     }
 
-    /// Takes back what was attached for a container.
+    /// Takes back what was attached for a container, and tells of the volumes among it.
     pub(crate) fn detach_mounts(&self, id: &str) -> Result<()> {
         let volumes = &self.inner.volumes;
         let mounts = match self.find(id) {
@@ -88,9 +115,14 @@ impl Containers {
             // Without a record there is nobody to say what it had; `Volumes::settle` finds that.
             Err(_) => Vec::new(),
         };
+        let had = self.volumes_of(id, &mounts.iter().collect::<Vec<_>>());
         for point in &mounts {
-            if let (MountKind::Volume, Some(name)) = (point.kind, &point.name) {
-                volumes.detach(name, id)?;
+            let Some(name) = point.volume() else {
+                continue;
+            };
+            volumes.detach(name, id)?;
+            if mounted_volume(point).is_some() && had.contains(name) {
+                self.tell_volume(name, Action::Unmount, &[("container", id.to_owned())]);
             }
         }
         Ok(volumes.detach_images(&self.inner.engine, id)?)
@@ -128,7 +160,7 @@ impl Containers {
         for point in mounts.iter().filter(|point| point.anonymous) {
             let Some(name) = &point.name else { continue };
             match self.inner.volumes.remove(name, &users) {
-                Ok(()) => self.tell_volume(name, crate::events::Action::Destroy),
+                Ok(()) => self.tell_volume(name, Action::Destroy, &[]),
                 Err(error) if is_there_or_used(&error) => {}
                 Err(error) => self.note(&format!("volume {name}: {error}")),
             }
@@ -140,9 +172,8 @@ impl Containers {
         let all = self.registry().all();
         let uses = |container: &Container| {
             container.with(|record| {
-                record.settings.host.mounts.iter().any(|point| {
-                    point.kind == MountKind::Volume && point.name.as_deref() == Some(volume)
-                })
+                let mounts = &record.settings.host.mounts;
+                mounts.iter().any(|point| point.volume() == Some(volume))
             })
         };
         let users = all.iter().filter(|one| but != Some(&one.id) && uses(one));
@@ -172,11 +203,19 @@ impl Containers {
         users
     }
 
-    pub(crate) fn tell_volume(&self, name: &str, action: crate::events::Action) {
-        let attributes = [("driver".to_owned(), mounts::LOCAL_DRIVER.to_owned())].into();
+    /// Tells that something happened to a volume: with its driver, and what else there is to say.
+    pub(crate) fn tell_volume(&self, name: &str, action: Action, more: &[(&str, String)]) {
+        let driver = ("driver", mounts::LOCAL_DRIVER.to_owned());
+        let attributes = more.iter().cloned().chain([driver]);
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value));
         self.events()
-            .publish(crate::events::Kind::Volume, action, name, attributes);
+            .publish(EventKind::Volume, action, name, attributes.collect());
     }
+}
+
+/// The volume that a container finds at a mount.
+fn mounted_volume(point: &MountPoint) -> Option<&str> {
+    point.volume().filter(|_| !point.shadowed)
 }
 
 /// A volume that others use, or that is gone, is nothing to report.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use lapstrake_container::settings::{Health, MountKind, Settings};
+use lapstrake_container::settings::{Health, MountPoint, Settings};
 
 use super::size::Size;
 
@@ -38,8 +38,7 @@ impl Record {
     /// The volumes that it uses.
     pub(crate) fn volumes(&self) -> BTreeSet<&str> {
         let points = self.settings.host.mounts.iter();
-        let volumes = points.filter(|point| point.kind == MountKind::Volume);
-        volumes.filter_map(|point| point.name.as_deref()).collect()
+        points.filter_map(MountPoint::volume).collect()
     }
 
     /// When it ended last, or, if it never did, was started or made. One that runs is used now, whatever this says.

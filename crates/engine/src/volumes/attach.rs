@@ -72,6 +72,12 @@ impl Volumes {
         self.inner.detach(&volume, &mut held, user)
     }
 
+    /// Whether a user has a volume attached. Waits for whoever mounts it or takes it away.
+    pub fn is_attached(&self, name: &str, user: &str) -> bool {
+        let volume = self.inner.table.get(name);
+        volume.is_some_and(|volume| volume.change().attached.contains(user))
+    }
+
     /// Who has a volume attached.
     pub fn attached(&self, name: &str) -> Vec<String> {
         let volume = self.inner.table.get(name);
