@@ -65,7 +65,7 @@ fn serve(device: &Device, goes_on: &AtomicBool) {
     let look = Timespec::try_from(Duration::from_millis(20)).unwrap();
     while goes_on.load(Ordering::SeqCst) {
         let mut waiting = [PollFd::new(&requests, PollFlags::IN)];
-        if poll(&mut waiting, Some(&look)).unwrap() == 0 {
+        if poll(&mut waiting, Some(&look)).unwrap() == 0 || !goes_on.load(Ordering::SeqCst) {
             continue;
         }
         let Ok(Some(request)) = device.receive(&mut buffer) else {
@@ -217,6 +217,62 @@ fn privileged_scenario_stalled_volumes_hang_nobody_else() {
     at_once(&daemon, &["volume", "rm", "named"]);
     at_once(&daemon, &["rm", "-f", "other"]);
     drop((stalling, silent));
+    let found = daemon.stop_and_check();
+    assert!(found.status.success(), "{found:?}");
+}
+
+#[test]
+fn privileged_scenario_a_copy_that_hangs_hides_no_end() {
+    let test = "stalled copy";
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED {test}: needs /dev/fuse");
+        return;
+    }
+    let Some(mut daemon) = Daemon::start(test) else {
+        return;
+    };
+    if !daemon.busybox(test) {
+        return;
+    }
+    let stalling = Stalling::mount(&daemon.path("stalling"), true);
+    let bound = format!("{}:/stalled", text(&stalling.at));
+    let run = ["run", "-d", "--network=none", "--name=box"];
+    let volumes = ["-v", &bound, "-v", "data:/data"];
+    daemon.done(&[&run[..], &volumes, &["busybox", "sleep", "1000"]].concat());
+    stalling.stall();
+    let copied = daemon.path("copied");
+    let _copy = Waiting::docker(&daemon, &["cp", "box:/stalled/x", text(&copied)]);
+    std::thread::sleep(Duration::from_millis(500));
+
+    at_once(&daemon, &["kill", "box"]);
+    let state = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}"];
+    let state = |daemon| at_once(daemon, &[&state[..], &["box"]].concat());
+    assert_eq!(state(&daemon), "exited 137\n");
+    let listed = at_once(&daemon, &["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
+    assert_eq!(listed, "box exited\n");
+    at_once(&daemon, &["rename", "box", "still"]);
+    at_once(&daemon, &["rename", "still", "box"]);
+    // What the copy may have in hand stays.
+    let refused = within(
+        Duration::from_secs(15),
+        || daemon.refused(&["rm", "-f", "box"]),
+        "rm -f",
+    );
+    let why = "docker cp copies /stalled/x out of it, and that did not end within 10 s";
+    assert!(refused.contains(why), "{refused}");
+    let _start = Waiting::docker(&daemon, &["start", "box"]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(state(&daemon), "exited 137\n");
+
+    // The copy ends, and what waited for it goes on.
+    drop(stalling);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while state(&daemon) != "running 0\n" {
+        assert!(Instant::now() < deadline, "{}", state(&daemon));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    daemon.done(&["rm", "-f", "box"]);
+    daemon.done(&["volume", "rm", "data"]);
     let found = daemon.stop_and_check();
     assert!(found.status.success(), "{found:?}");
 }

@@ -38,7 +38,7 @@ impl Containers {
     pub async fn attach(&self, name: &str, streams: Attach) -> Result<Attachment> {
         let container = self.find(name)?;
         // A start is over, or has not asked yet who waits.
-        let changing = container.changing.lock().await;
+        let changing = container.changing().await;
         let phase = container.phase();
         if phase == super::Phase::Paused {
             return Err(Error::Conflict(format!(

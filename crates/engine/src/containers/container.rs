@@ -11,14 +11,15 @@ use super::attach::Waiting;
 use super::exec::Exec;
 use super::record::{Phase, Record};
 use super::size::Look;
+use super::turns::Turns;
 
 /// A container. Its record is looked at and changed under a lock that is held for no step that waits;
-/// `changing` is held over steps that do, so that starts, stops and removals come one after another.
+/// steps that do are taken in turn, see [`super::turns`].
 #[derive(Debug)]
 pub(crate) struct Container {
     pub(crate) id: String,
     record: Mutex<Record>,
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(super) turns: Turns,
     /// Held while its record is written, so that the last that is written is the newest. Whether it is to be
     /// written no more, because the container is gone.
     pub(crate) saving: Mutex<bool>,
@@ -65,7 +66,7 @@ impl Container {
         Self {
             id: record.id.clone(),
             record: Mutex::new(record),
-            changing: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
             saving: Mutex::new(false),
             seen: watch::Sender::new(seen),
             waiting: Mutex::default(),

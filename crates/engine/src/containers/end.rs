@@ -12,8 +12,9 @@ use lapstrake_monitor::client::parse_answer;
 use lapstrake_monitor::wire::Answer;
 
 use super::container::Container;
-use super::record::{Phase, now};
+use super::record::{Phase, State, now};
 use super::remove::Known;
+use super::size::Size;
 use super::{Containers, HowToRemove};
 use crate::events::Action;
 
@@ -61,7 +62,7 @@ impl Containers {
         tokio::spawn(async move {
             // Whatever is told or not, the record on disk is what counts, if it could be written.
             let told = told(wait).await;
-            let changing = container.changing.lock().await;
+            let changing = container.changing().await;
             let this = Arc::clone(&container);
             let ended = all.blocking(move |all| Ok(all.how_it_ended(&this, told)));
             let ended = ended
@@ -95,19 +96,15 @@ impl Containers {
         }
     }
 
-    /// Cleans up after a container that ended, and writes it down. The caller keeps it from changing
-    /// otherwise, and does what is left to do when it lets go.
+    /// Cleans up after a container that ended, as far as no copy has its files, and writes it down. The caller keeps
+    /// it from changing otherwise, and does what is left to do when it lets go.
     pub(crate) async fn end(&self, container: &Arc<Container>, ended: Ended) -> Next {
-        let this = Arc::clone(container);
-        let torn_down = self.blocking(move |all| {
-            let size = all.settle_size(&this);
-            all.tear_down(&this.id)?;
-            all.let_go(&this.id);
-            Ok(size)
-        });
-        let (size, failed) = match torn_down.await {
-            Ok(size) => (size, String::new()),
-            Err(error) => (None, error.to_string()),
+        let taken_down = match container.files_if_free() {
+            Some(_files) => self.take_down(container).await,
+            None => {
+                self.take_down_later(Arc::clone(container));
+                TakenDown::default()
+            }
         };
         let ran = container.with(|record| {
             let ran = ended
@@ -132,9 +129,9 @@ impl Containers {
             state.code = ended.code;
             state.out_of_memory = ended.out_of_memory;
             state.finished = Some(ended.at);
-            state.error = [ended.error.as_str(), &failed].join(" ").trim().to_owned();
+            state.error = ended.error;
             state.restarts = if again { restarts + 1 } else { restarts };
-            state.size = size.or(state.size);
+            taken_down.note_in(state);
         });
         let auto_remove = container.with(|record| record.settings.host.auto_remove);
         let goes = auto_remove && wait.is_none() && !container.is_kept();
@@ -163,8 +160,47 @@ impl Containers {
         }
     }
 
+    /// Takes down what a container had that ended, and looks what it uses.
+    async fn take_down(&self, container: &Arc<Container>) -> TakenDown {
+        let this = Arc::clone(container);
+        let torn_down = self.blocking(move |all| {
+            let size = all.settle_size(&this);
+            all.tear_down(&this.id)?;
+            all.let_go(&this.id);
+            Ok(size)
+        });
+        match torn_down.await {
+            Ok(size) => TakenDown {
+                size,
+                failed: String::new(),
+            },
+            Err(error) => TakenDown {
+                size: None,
+                failed: error.to_string(),
+            },
+        }
+    }
+
+    /// Does so when the copy is over that has its files.
+    fn take_down_later(&self, container: Arc<Container>) {
+        let all = self.clone();
+        tokio::spawn(async move {
+            let _still = container.still().await;
+            // Whoever started or removed it meanwhile has taken that down.
+            if !matches!(container.phase(), Phase::Exited | Phase::Restarting) {
+                return;
+            }
+            let taken_down = all.take_down(&container).await;
+            container.change(|record| taken_down.note_in(&mut record.state));
+            let this = Arc::clone(&container);
+            if let Err(error) = all.blocking(move |all| all.save(&this)).await {
+                all.note(&format!("container {}: {error}", container.id));
+            }
+        });
+    }
+
     pub(crate) async fn remove_ended(&self, container: &Arc<Container>) {
-        let _changing = container.changing.lock().await;
+        let _still = container.still().await;
         let removed = self.remove_known(container, HowToRemove::AUTOMATIC, Known::Yes);
         if let Err(error) = removed.await {
             self.note(&format!(
@@ -183,12 +219,12 @@ impl Containers {
                 () = stay_down => return,
                 () = tokio::time::sleep(wait) => {}
             }
-            let changing = container.changing.lock().await;
+            let still = container.still().await;
             if container.phase() != Phase::Restarting {
                 return;
             }
             let started = all.start_held(&container).await;
-            drop(changing);
+            drop(still);
             if let Err(error) = started {
                 all.note(&format!(
                     "container {}: could not be started again: {error}",
@@ -196,6 +232,25 @@ impl Containers {
                 ));
             }
         });
+    }
+}
+
+/// What came of taking down what a container had.
+#[derive(Debug, Default)]
+struct TakenDown {
+    /// What its layer uses, if that is known.
+    size: Option<Size>,
+    /// What went wrong.
+    failed: String,
+}
+
+impl TakenDown {
+    fn note_in(&self, state: &mut State) {
+        state.size = self.size.or(state.size);
+        state.error = [state.error.as_str(), &self.failed]
+            .join(" ")
+            .trim()
+            .to_owned();
     }
 }
 

@@ -1,7 +1,8 @@
 //! Files in and out of a container, whether it runs or not.
 //!
-//! While that goes on, the container is neither started nor stopped nor removed: its root stays where it is. One that
-//! does not run has its root and volumes mounted for as long as it takes.
+//! While that goes on, the container is neither started nor removed nor taken down: its root stays where it is. One that
+//! does not run has its root and volumes mounted for as long as it takes. One that runs may end meanwhile, and that is
+//! told; see [`super::turns`].
 
 use std::io::Read;
 use std::path::Path;
@@ -27,6 +28,13 @@ pub struct PutFiles {
     pub own: bool,
 }
 
+/// What is done with a container's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Reads,
+    Writes,
+}
+
 impl Containers {
     /// Looks at a file or directory in a container.
     ///
@@ -34,8 +42,10 @@ impl Containers {
     /// If there is no such container, or nothing at the path.
     pub async fn stat_file(&self, name: &str, path: &str) -> Result<PathStat> {
         let (container, path) = (self.find(name)?, path.to_owned());
+        let doing = format!("looks at {path}");
         let look = move |view: &View, _: &Record| Ok(view.stat(&path)?);
-        self.with_files(&container, look).await
+        self.with_files(&container, Access::Reads, doing, look)
+            .await
     }
 
     /// Writes a file or directory in a container as a tar; before that, tells what it is.
@@ -50,12 +60,14 @@ impl Containers {
         out: std::fs::File,
     ) -> Result<()> {
         let (container, path) = (self.find(name)?, path.to_owned());
+        let doing = format!("copies {path} out of it");
         let read = move |view: &View, _: &Record| {
             let resource = view.get(&path)?;
             tell(resource.stat.clone());
             Ok(resource.write(std::io::BufWriter::new(out))?)
         };
-        self.with_files(&container, read).await?;
+        self.with_files(&container, Access::Reads, doing, read)
+            .await?;
         self.tell(&container, Action::ExtractFrom, &[]);
         Ok(())
     }
@@ -72,6 +84,7 @@ impl Containers {
         how: PutFiles,
     ) -> Result<()> {
         let (container, path) = (self.find(name)?, path.to_owned());
+        let doing = format!("copies files into {path}");
         let root = self.places(&container.id).root;
         let write = move |view: &View, record: &Record| {
             let owner = how.own.then(|| owner(&root, record)).transpose()?;
@@ -86,68 +99,47 @@ impl Containers {
             })?;
             Ok(view.put(&path, tar, options)?)
         };
-        let written = self.with_files(&container, write).await;
-        // What came before an error is there.
-        if !container.phase().has_process() {
-            let this = Arc::clone(&container);
-            let settle = move |all: &Self| {
-                let size = all.settle_size(&this);
-                all.let_go(&this.id);
-                this.change(|record| record.state.size = size);
-                all.save(&this)
-            };
-            self.blocking(settle).await?;
-        }
-        written?;
+        self.with_files(&container, Access::Writes, doing, write)
+            .await?;
         self.tell(&container, Action::ExtractTo, &[]);
         Ok(())
     }
 
-    /// Does something with a container's files as it sees them.
+    /// Does something with a container's files as it sees them. `doing` says what, for those who have to wait.
     async fn with_files<T: Send + 'static>(
         &self,
         container: &Arc<Container>,
+        access: Access,
+        doing: String,
         look: impl FnOnce(&View, &Record) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (all, this) = (self.clone(), Arc::clone(container));
         // A task of its own: a client that goes ends no step that blocks, and so must not end the lock.
         let task = tokio::spawn(async move {
-            let changing = Arc::clone(&this);
-            let _changing = changing.changing.lock().await;
-            all.look_at_files(this, look).await
+            let _copying = this.copying(doing).await;
+            let runs = may_copy(&this).await?;
+            let of = Arc::clone(&this);
+            let step = move |all: &Self| match runs {
+                true => {
+                    let record = of.record();
+                    look(&all.view_of(&record)?, &record)
+                }
+                false => all.with_root_mounted(&of, access, look),
+            };
+            all.blocking(step).await
         });
         let panicked = |error| Error::Internal(format!("copying files failed: {error}"));
         task.await.map_err(panicked)?
     }
 
-    async fn look_at_files<T: Send + 'static>(
-        &self,
-        this: Arc<Container>,
-        look: impl FnOnce(&View, &Record) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if matches!(this.phase(), Phase::Removing | Phase::Dead) {
-            return Err(Error::Conflict(format!(
-                "container {} is marked for removal",
-                this.id
-            )));
-        }
-        let step = move |all: &Self| {
-            if this.phase().has_process() {
-                let record = this.record();
-                return look(&all.view_of(&record)?, &record);
-            }
-            all.with_root_mounted(&this, look)
-        };
-        self.blocking(step).await
-    }
-
     fn with_root_mounted<T>(
         &self,
         container: &Container,
+        access: Access,
         look: impl FnOnce(&View, &Record) -> Result<T>,
     ) -> Result<T> {
         let record = container.record();
-        self.wait_until_clean(&record.id)?;
+        self.clear_last_run(&record.id)?;
         let places = self.places(&record.id);
         let mounted = (self.inner.engine.mount_writable(&record.id, &places.root))
             .map_err(Error::from)
@@ -156,8 +148,18 @@ impl Containers {
                 look(&view, &record)
             });
         let taken_down = self.tear_down(&record.id);
+        // What came before an error is there.
+        let settled = match access {
+            Access::Reads => Ok(()),
+            Access::Writes => {
+                let size = self.settle_size(container);
+                container.change(|record| record.state.size = size);
+                self.save(container)
+            }
+        };
+        self.let_go(&record.id);
         let value = mounted?;
-        taken_down?;
+        taken_down.and(settled)?;
         Ok(value)
     }
 
@@ -192,6 +194,18 @@ impl Containers {
         }));
         let read_only = host.security.read_only_root;
         Ok(View::open(&places.root, &attachments, read_only)?)
+    }
+}
+
+/// Whether files may be copied in or out of a container, whose files the caller has; and if so, whether it runs.
+async fn may_copy(container: &Container) -> Result<bool> {
+    let _changing = container.changing().await;
+    match container.phase() {
+        Phase::Removing | Phase::Dead => Err(Error::Conflict(format!(
+            "container {} is marked for removal",
+            container.id
+        ))),
+        phase => Ok(phase.has_process()),
     }
 }
 

@@ -35,11 +35,7 @@ impl Containers {
     /// Starts a container that does not run. After an error all is as before.
     pub(crate) fn launch(&self, container: &Container) -> Result<Launched> {
         let record = container.record();
-        // Of a run before this one, something may still be going away, or could not be taken down.
-        self.wait_until_clean(&record.id)?;
-        if self.places(&record.id).run.exists() {
-            self.tear_down(&record.id)?;
-        }
+        self.clear_last_run(&record.id)?;
         let launched = self.set_up(container, &record);
         if launched.is_err() {
             // The failure is what to tell.
@@ -375,8 +371,17 @@ impl Containers {
         Ok(dir)
     }
 
+    /// Sees to it that nothing is left of a run before: something may still be going away, or could not be taken down.
+    pub(crate) fn clear_last_run(&self, id: &str) -> Result<()> {
+        self.wait_until_clean(id)?;
+        match self.places(id).run.exists() {
+            true => self.tear_down(id),
+            false => Ok(()),
+        }
+    }
+
     /// Waits until the monitor of a run that ended has done all it had to.
-    pub(crate) fn wait_until_clean(&self, id: &str) -> Result<()> {
+    fn wait_until_clean(&self, id: &str) -> Result<()> {
         match Client::new(&self.places(id).run).wait() {
             Ok(wait) => Ok(wait.cleaned()?),
             Err(lapstrake_monitor::Error::Gone(_)) => Ok(()),

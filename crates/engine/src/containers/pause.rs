@@ -18,7 +18,7 @@ impl Containers {
     /// If there is none of that name, it does not run or is paused already, or the runtime refuses.
     pub async fn pause(&self, name: &str) -> Result<()> {
         let container = self.find(name)?;
-        let _changing = container.changing.lock().await;
+        let _changing = container.changing().await;
         self.must_run(&container)
             .map_err(|_| Error::Conflict(format!("container {} is not running", container.id)))?;
         if container.phase() == Phase::Paused {
@@ -46,7 +46,7 @@ impl Containers {
     /// If there is none of that name, it is not paused, or the runtime refuses.
     pub async fn unpause(&self, name: &str) -> Result<()> {
         let container = self.find(name)?;
-        let _changing = container.changing.lock().await;
+        let _changing = container.changing().await;
         if container.phase() != Phase::Paused {
             return Err(Error::Conflict(format!(
                 "container {} is not paused",

@@ -92,8 +92,7 @@ impl Containers {
         let Ok(container) = self.find(id) else {
             return Ok(false);
         };
-        let changing = tokio::time::timeout_at(deadline, container.changing.lock());
-        let Ok(_changing) = changing.await else {
+        let Ok(_still) = container.still_by(deadline).await else {
             // It is being started, or files are copied, and its volume does not answer: the others go on.
             return Ok(false);
         };

@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Containers;
 use super::container::Container;
 use super::error::{Error, Result};
 use super::record::Phase;
 use super::stop::KILL_WAIT;
+use super::turns::Busy;
 use crate::events::Action;
 
 /// How to remove.
@@ -54,13 +57,13 @@ impl Containers {
         } else if how.force {
             self.give_up_start(&container).await?;
         }
-        let _changing = match how.force {
-            false => container.changing.lock().await,
+        let _still = match how.force {
+            false => container.still().await,
             // Something may be done with it that takes a file system that does not answer.
-            true => match tokio::time::timeout(KILL_WAIT, container.changing.lock()).await {
-                Ok(changing) => changing,
-                Err(_elapsed) => return Err(is_busy(&container)),
-            },
+            true => {
+                let still = container.still_by(Instant::now() + KILL_WAIT).await;
+                still.map_err(|busy| is_busy(&container, busy))?
+            }
         };
         self.remove_held(&container, how).await
     }
@@ -142,9 +145,13 @@ impl Containers {
     }
 }
 
-fn is_busy(container: &Container) -> Error {
+fn is_busy(container: &Container, busy: Busy) -> Error {
+    let what = match busy {
+        Busy::Copying(what) => format!("docker cp {what}"),
+        Busy::Changing => "it is being started".to_owned(),
+    };
     Error::Conflict(format!(
-        "cannot remove container \"{}\": it is being started, or files are copied, and that did not end within {} s: a file system does not answer",
+        "cannot remove container \"{}\": {what}, and that did not end within {} s: wait until it has, or see to a file system that does not answer",
         container.with(|record| record.name.clone()),
         KILL_WAIT.as_secs()
     ))

@@ -18,7 +18,7 @@ impl Containers {
             return Err(Error::Invalid("new name cannot be empty".to_owned()));
         }
         let new = names::checked(new)?.to_owned();
-        let _changing = container.changing.lock().await;
+        let _changing = container.changing().await;
         if matches!(container.phase(), Phase::Removing | Phase::Dead) {
             return Err(Error::Conflict(format!(
                 "container {} is marked for removal and cannot be renamed",

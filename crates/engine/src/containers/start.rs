@@ -16,7 +16,7 @@ impl Containers {
     /// If there is none of that name, it runs, is paused or being removed, or the runtime refuses.
     pub async fn start(&self, name: &str) -> Result<()> {
         let container = self.find(name)?;
-        let _changing = container.changing.lock().await;
+        let _still = container.still().await;
         match container.phase() {
             Phase::Paused => {
                 return Err(Error::Conflict(

@@ -159,8 +159,7 @@ impl Containers {
     /// Kills the runtime that is starting a container, if one is: it may wait for a file system that does not
     /// answer. The start then fails. Whether there was one.
     pub(crate) async fn give_up_start(&self, container: &Arc<Container>) -> Result<bool> {
-        // Whoever starts it holds this.
-        if container.changing.try_lock().is_ok() {
+        if !container.is_changing() {
             return Ok(false);
         }
         let client = Client::new(&self.places(&container.id).run);
@@ -188,11 +187,11 @@ impl Containers {
             return Ok(false);
         }
         container.stay_down.notify_waiters();
-        let changing = match tokio::time::timeout(KILL_WAIT, container.changing.lock()).await {
-            Ok(changing) => changing,
-            Err(_elapsed) => {
+        let changing = match container.changing_within(KILL_WAIT).await {
+            Some(changing) => changing,
+            None => {
                 self.give_up_start(container).await?;
-                container.changing.lock().await
+                container.changing().await
             }
         };
         let was = container.change(|record| {

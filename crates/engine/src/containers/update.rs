@@ -32,7 +32,7 @@ impl Containers {
         document: impl FnOnce(&Record) -> String + Send + 'static,
     ) -> Result<Vec<String>> {
         let container = self.find(name)?;
-        let _changing = container.changing.lock().await;
+        let _changing = container.changing().await;
         let phase = container.phase();
         if matches!(phase, Phase::Removing | Phase::Dead) {
             return Err(Error::Conflict(format!(
