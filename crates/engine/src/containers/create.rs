@@ -152,7 +152,7 @@ impl Containers {
             Err(error) => {
                 // The failure is what to tell; what is left is swept at the next start.
                 drop(engine.remove_writable(id));
-                drop(super::launch::remove_dir(&self.places(id).files));
+                drop(super::dirs::remove_dir(&self.places(id).files));
                 self.inner.volumes.undo(volumes);
                 Err(error)
             }
@@ -166,7 +166,7 @@ impl Containers {
         let size = self.new_size(container);
         container.change(|record| record.state.size = size);
         let files = self.places(id).files;
-        super::launch::make_dir(&files)?;
+        super::dirs::make_dir(&files)?;
         // Until it is started.
         self.let_go(id);
         let mounts = container.with(|record| record.settings.host.mounts.clone());

@@ -2,6 +2,8 @@
 //!
 //! They are not written down: what became of one is known as long as the daemon and its container live.
 
+mod launch;
+
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,6 +21,8 @@ use super::create::{hexadecimal, random};
 use super::error::{Error, Result};
 use super::record::Phase;
 use crate::events::Action;
+
+use launch::Launched;
 
 /// The exit code of a command that could not be begun, as shells have it.
 const CANNOT_RUN: i32 = 126;
@@ -137,7 +141,7 @@ impl Containers {
         let started = self
             .blocking(move |all| all.launch_exec(&of, &this, streams, console_size))
             .await;
-        let (wait, stream) = match started {
+        let Launched { wait, stream } = match started {
             Ok(started) => started,
             Err(error) => {
                 let code = match &error {
@@ -258,7 +262,7 @@ impl Containers {
             let read = all.blocking(move |all| {
                 let exit = Exit::read(&dir.join("exit.json"));
                 // Its monitor has said all it had to say.
-                if let Err(error) = super::launch::remove_dir(&dir) {
+                if let Err(error) = super::dirs::remove_dir(&dir) {
                     all.note(&error.to_string());
                 }
                 Ok(exit?)
@@ -290,7 +294,7 @@ impl Containers {
             }
             // One that ended goes by itself.
             drop(client.dismiss());
-            super::launch::remove_dir(&entry.path())?;
+            super::dirs::remove_dir(&entry.path())?;
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Containers {
             }
         }
         for id in names_in(&self.files_dir())?.difference(&known) {
-            match super::launch::remove_dir(&self.files_dir().join(id)) {
+            match super::dirs::remove_dir(&self.files_dir().join(id)) {
                 Ok(()) => swept += 1,
                 Err(error) => {
                     self.note(&format!("the files of {id}, which has no record: {error}"))

@@ -136,7 +136,7 @@ impl Containers {
         if how.volumes {
             self.remove_anonymous_volumes(container);
         }
-        super::launch::remove_dir(&self.places(id).files)?;
+        super::dirs::remove_dir(&self.places(id).files)?;
         // Whoever had something to write down of it comes too late.
         let mut gone = super::container::held(&container.saving);
         self.inner.engine.store.state().remove_container(id)?;

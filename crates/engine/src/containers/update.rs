@@ -60,7 +60,7 @@ impl Containers {
                 let words = spec::resources::update(&update.resources, &devices, facts)?;
                 let runtime = all.runtime(host.runtime.as_deref())?;
                 let path = all.places(&this.id).run.join("resources.json");
-                super::launch::write_json(&path, &words)?;
+                super::dirs::write_json(&path, &words)?;
                 let path = path.display().to_string();
                 runtime.order(&["update", "--resources", &path, &this.id])?;
             }
