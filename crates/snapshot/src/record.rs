@@ -260,6 +260,7 @@ mod tests {
             root: Path::new("/dir").into(),
             target: Path::new("/t").into(),
             filesystem: "ext4".to_owned(),
+            source: Path::new("/dev/vda").into(),
         };
         let record = record("/t");
         let lives = |id, inode| {

@@ -412,6 +412,8 @@ pub struct Mounted {
     pub target: Box<Path>,
     /// Type of the file system.
     pub filesystem: String,
+    /// What it is made from, or what whoever mounted it called it.
+    pub source: Box<Path>,
 }
 
 /// The mounts of this process' namespace, in the order they lie on each other.
@@ -429,12 +431,14 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let target = unescape(fields.next()?);
     fields.find(|field| *field == b"-")?;
     let filesystem = String::from_utf8_lossy(fields.next()?).into_owned();
+    let source = unescape(fields.next()?);
     Some(Mounted {
         id,
         root: Path::new(std::ffi::OsStr::from_bytes(&root)).into(),
         device: (major.parse().ok()?, minor.parse().ok()?),
         target: Path::new(std::ffi::OsStr::from_bytes(&target)).into(),
         filesystem,
+        source: Path::new(std::ffi::OsStr::from_bytes(&source)).into(),
     })
 }
 
@@ -478,6 +482,7 @@ mod tests {
             device: (98, 0),
             target: Path::new(r"/mnt 2\").into(),
             filesystem: "ext3".to_owned(),
+            source: Path::new("/dev/root").into(),
         };
         assert_eq!(parse_line(line), Some(expected));
     }

@@ -1,9 +1,10 @@
 //! What a daemon that is killed leaves half done, one thing at a time.
 
+use std::fs;
 use std::process::Command;
 
 use crate::chaos::settles;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, text};
 
 fn daemon_with_busybox(test: &str) -> Option<Daemon> {
     Daemon::start(test).filter(|daemon| daemon.busybox(test))
@@ -68,4 +69,38 @@ fn privileged_scenario_killed_beside_containers_with_limits() {
         || format!("{:?}", mounted(&daemon)),
     );
     daemon.remove_everything();
+}
+
+#[test]
+fn privileged_scenario_killed_and_its_store_and_records_deleted_by_hand() {
+    let Some(mut daemon) = daemon_with_busybox("store_deleted") else {
+        return;
+    };
+    let run = ["run", "-d", "--network=none", "busybox", "sleep", "1000"];
+    let id = daemon.done(&run).trim().to_owned();
+    daemon.kill();
+    fs::remove_dir_all(daemon.path("root")).unwrap();
+    for record in fs::read_dir(daemon.path("run/roots/live/stacks")).unwrap() {
+        fs::remove_file(record.unwrap().path()).unwrap();
+    }
+    // Nobody's.
+    let foreign = daemon.path("run/containers").join("a".repeat(64));
+    let in_the_way = foreign.join("rootfs");
+    fs::create_dir_all(&in_the_way).unwrap();
+    let mount = |arguments: &[&str]| {
+        let done = Command::new(arguments[0]).args(&arguments[1..]).status();
+        assert!(done.unwrap().success(), "{arguments:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "mine", text(&in_the_way)]);
+    daemon.again();
+    let image = daemon.path("busybox.tar");
+    daemon.done(&["import", text(&image), "busybox"]);
+    assert!(!daemon.path("run/containers").join(&id).exists());
+    let log = daemon.log();
+    let why = "is in the way: a file system of type tmpfs (mine) is mounted there, and no record says by whom: unmount it (umount ";
+    assert!(log.contains(why), "{log}");
+    mount(&["umount", text(&in_the_way)]);
+    daemon.kill();
+    daemon.again();
+    assert!(!foreign.exists());
 }
