@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 pub use address::{Address, AddressError};
+pub(crate) use linger::Lingering;
 pub use tls::TlsFiles;
 
 use crate::daemon::Daemon;
@@ -213,7 +214,7 @@ async fn answer(
 ) {
     let answering = Arc::clone(&daemon);
     let unread = linger::Unread::default();
-    let stream = linger::Lingering::new(stream, unread.clone());
+    let stream = Lingering::new(stream, unread.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let daemon = Arc::clone(&answering);
         let (request, rest) = rest::lend(request, unread.clone());

@@ -2,6 +2,7 @@
 
 mod channel;
 mod file;
+mod hangup;
 mod hijack;
 mod messages;
 mod said;

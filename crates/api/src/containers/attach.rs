@@ -39,8 +39,13 @@ pub(super) async fn attach(mut call: Call, name: &str) -> Answered {
             super::logs::replay(&containers, &record.id, query, &mut client.output).await;
         }
         let Some(attachment) = attachment else { return };
+        let monitor = tokio::select! {
+            monitor = attachment.stream() => monitor,
+            // Who waits for a start that may never come is let go when it goes.
+            () = &mut client.gone => return,
+        };
         // One that could not be started says so to whoever started it.
-        if let Ok(Some(monitor)) = attachment.stream().await {
+        if let Ok(Some(monitor)) = monitor {
             pump(client, monitor, terms, std::future::ready(())).await;
         }
     });

@@ -31,7 +31,13 @@ pub(super) async fn pump(
     terms: Terms,
     ended: impl Future<Output = ()>,
 ) {
-    let Duplex { input, mut output } = client;
+    let Duplex {
+        input,
+        mut output,
+        gone,
+    } = client;
+    // What is written tells that, and this holds the connection open.
+    drop(gone);
     let (from_monitor, to_monitor) = monitor.into_split();
     let out = async {
         let told = if terms.tty {

@@ -32,7 +32,7 @@ impl Unread {
 }
 
 /// A connection that is closed only after a moment, if something was left unread.
-pub(super) struct Lingering<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+pub(crate) struct Lingering<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// There until it is dropped.
     stream: Option<S>,
     unread: Unread,
@@ -44,6 +44,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lingering<S> {
             stream: Some(stream),
             unread,
         }
+    }
+
+    /// The connection itself, for whoever takes it over.
+    pub(crate) fn into_inner(mut self) -> S {
+        self.stream.take().expect("there until it is dropped")
     }
 
     /// Does something with the connection.

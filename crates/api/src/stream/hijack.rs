@@ -3,6 +3,9 @@
 //! A client that asks for an upgrade gets the connection itself; one that does not gets an answer with a body, and
 //! its request's body is what it says.
 
+use std::future::pending;
+use std::io::Cursor;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +13,15 @@ use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use crate::answer::{self, Response, Said};
 use crate::call::Call;
+use crate::server::Lingering;
+use crate::stream::hangup::hangup;
 use crate::stream::{Sink, channel};
 use crate::version::Version;
 
@@ -31,7 +37,11 @@ pub(crate) struct Duplex {
     pub(crate) input: Box<dyn AsyncRead + Send + Unpin>,
     /// What it hears.
     pub(crate) output: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Done when the client is known to have gone. Over TCP that is not seen before something is written.
+    pub(crate) gone: Gone,
 }
+
+type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The type of a stream: of a terminal, or of output and errors with their headers.
 pub(crate) fn stream_type(version: Version, multiplexed: bool) -> HeaderValue {
@@ -67,21 +77,24 @@ where
         _ => {
             let said = call.take_body();
             let (sink, body) = channel(4);
+            let reads = sink.clone();
+            let gone = Box::pin(async move { reads.gone().await });
             let (ours, theirs) = tokio::io::duplex(2 * PIECE);
             let (hear, say) = tokio::io::split(theirs);
             tokio::spawn(listen(said, say));
             tokio::spawn(tell(hear, sink));
-            tokio::spawn(talk(duplex(ours)));
+            tokio::spawn(talk(duplex(ours, gone)));
             answer::with_body(StatusCode::OK, content_type, body)
         }
     }
 }
 
-fn duplex(connection: impl AsyncRead + AsyncWrite + Send + 'static) -> Duplex {
+fn duplex(connection: impl AsyncRead + AsyncWrite + Send + 'static, gone: Gone) -> Duplex {
     let (input, output) = tokio::io::split(connection);
     Duplex {
         input: Box::new(input),
         output: Box::new(output),
+        gone,
     }
 }
 
@@ -91,7 +104,25 @@ async fn switched<F: Future<Output = ()>>(upgrade: OnUpgrade, talk: impl FnOnce(
         return;
     };
     tokio::time::sleep(PAUSE).await;
-    talk(duplex(TokioIo::new(connection))).await;
+    talk(taken_over(connection)).await;
+}
+
+/// A connection of which the client knows that it is its own.
+fn taken_over(connection: Upgraded) -> Duplex {
+    match connection.downcast::<TokioIo<Lingering<UnixStream>>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner().into_inner();
+            let gone = Box::pin(hangup(&stream));
+            let (rest, output) = stream.into_split();
+            Duplex {
+                // What came with the request was read already.
+                input: Box::new(Cursor::new(parts.read_buf).chain(rest)),
+                output: Box::new(output),
+                gone,
+            }
+        }
+        Err(connection) => duplex(TokioIo::new(connection), Box::pin(pending())),
+    }
 }
 
 /// From the request's body to whoever listens.

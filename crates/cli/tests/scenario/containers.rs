@@ -1,6 +1,7 @@
 //! Containers' lives by the docker command: run, exec, logs, attach, signals, limits, and a daemon that is killed.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,68 @@ fn privileged_scenario_docker_follows_a_container() {
         daemon.done(&["start", "echo"]);
     }
     daemon.done(&["rm", "-f", "echo", "counts"]);
+}
+
+/// A client that is attached to a container, and said all it had to say.
+fn attached(daemon: &Daemon, upgrade: &str) -> UnixStream {
+    let mut client = UnixStream::connect(daemon.socket()).unwrap();
+    let request = "POST /containers/later/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: d\r\n";
+    write!(client, "{request}{upgrade}Content-Length: 0\r\n\r\n").unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101") || head.starts_with(b"HTTP/1.1 200"));
+    client
+}
+
+#[test]
+fn privileged_scenario_clients_that_wait_for_a_start_and_go_are_let_go() {
+    let Some(daemon) = scene("waits") else {
+        return;
+    };
+    let create = ["create", "--network=none", "--name=later", "busybox"];
+    daemon.done(&[&create[..], &["echo", "begun"]].concat());
+    let sockets = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).unwrap();
+        let links = open.filter_map(|one| std::fs::read_link(one.unwrap().path()).ok());
+        links
+            .filter(|to| to.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let is = |want: usize| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sockets() != want {
+            assert!(Instant::now() < deadline, "{} for {want}", sockets());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let before = sockets();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let stays = attached(&daemon, upgrade);
+    // As the docker command does that sends no input.
+    stays.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let with_one = sockets();
+    assert!(with_one > before);
+    for how in [upgrade, ""] {
+        let goes: Vec<_> = (0..5).map(|_| attached(&daemon, how)).collect();
+        assert!(sockets() >= with_one + 5);
+        drop(goes);
+        is(with_one);
+    }
+    daemon.done(&["start", "later"]);
+    let mut heard = Vec::new();
+    (&stays).read_to_end(&mut heard).unwrap();
+    assert!(heard.ends_with(b"begun\n"), "{heard:?}");
+    drop(stays);
+    is(before);
+    daemon.done(&["rm", "later"]);
 }
 
 #[test]
