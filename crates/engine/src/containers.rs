@@ -50,6 +50,7 @@ mod take_down;
 mod turns;
 mod update;
 mod usage;
+mod users;
 mod validate;
 mod view;
 mod wait;

@@ -1,6 +1,6 @@
 //! What is mounted in a container: planned when it is made, attached while it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lapstrake_container::mounts::{self, Host, Resolved, Rules};
@@ -165,42 +165,6 @@ impl Containers {
                 Err(error) => self.note(&format!("volume {name}: {error}")),
             }
         }
-    }
-
-    /// The containers that use a volume, whether they run or not, but for one.
-    pub fn users_of(&self, volume: &str, but: Option<&str>) -> Vec<String> {
-        let all = self.registry().all();
-        let uses = |container: &Container| {
-            container.with(|record| {
-                let mounts = &record.settings.host.mounts;
-                mounts.iter().any(|point| point.volume() == Some(volume))
-            })
-        };
-        let users = all.iter().filter(|one| but != Some(&one.id) && uses(one));
-        users.map(|container| container.id.clone()).collect()
-    }
-
-    /// How many containers use each volume that any uses.
-    pub fn volume_users(&self) -> BTreeMap<String, usize> {
-        let mut users = BTreeMap::new();
-        for container in self.registry().all() {
-            container.with(|record| {
-                for name in record.volumes() {
-                    *users.entry(name.to_owned()).or_default() += 1;
-                }
-            });
-        }
-        users
-    }
-
-    /// How many containers lie on each image on which any does.
-    pub fn image_users(&self) -> BTreeMap<String, usize> {
-        let mut users = BTreeMap::new();
-        for container in self.registry().all() {
-            let image = container.with(|record| record.image.clone());
-            *users.entry(image).or_default() += 1;
-        }
-        users
     }
 
     /// Tells that something happened to a volume: with its driver, and what else there is to say.

@@ -4,6 +4,8 @@
 //! and not written down, some were half removed. Afterwards every record says what is, and nothing is left that has no
 //! record.
 
+mod gather;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,10 +17,12 @@ use super::attach::waiting_stream;
 use super::container::Container;
 use super::end::{Ended, Next};
 use super::error::{Result, io_error};
-use super::record::{Phase, Record, now};
+use super::record::{Phase, now};
 use super::{ContainerOptions, Containers, HowToRemove, Inner};
 use crate::Engine;
 use crate::Volumes;
+
+use gather::Gathered;
 
 /// How long runtimes that were at work when the last daemon ended may take, all together.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -74,10 +78,17 @@ impl Containers {
                 pruning: tokio::sync::Mutex::default(),
             }),
         };
-        let mut found = Reconciled::default();
-        let (containers, swept, live, known) = all.blocking(Self::gather).await?;
-        found.containers = containers.len();
-        found.swept = swept;
+        let Gathered {
+            containers,
+            live,
+            known,
+            swept,
+        } = all.blocking(Self::gather).await?;
+        let mut found = Reconciled {
+            containers: containers.len(),
+            swept,
+            ..Reconciled::default()
+        };
         let deadline = Instant::now() + PATIENCE;
         for container in containers {
             let has_dir = live.contains(&container.id);
@@ -96,82 +107,6 @@ impl Containers {
         };
         found.swept += all.blocking(settle).await?.removed.len();
         Ok((all, found))
-    }
-
-    /// Reads the records, and sweeps what has none. The containers, how much was swept, the ids of those that have
-    /// something in the run directory, and the ids of all that have a record, readable or not.
-    #[expect(clippy::type_complexity, reason = "taken apart by its one caller")]
-    fn gather(
-        &self,
-    ) -> Result<(
-        Vec<Arc<Container>>,
-        usize,
-        BTreeSet<String>,
-        BTreeSet<String>,
-    )> {
-        for dir in [self.run_dir(), self.files_dir(), self.runtime_state()] {
-            std::fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
-        }
-        let rows = self.inner.engine.store.state().containers()?;
-        let mut containers = Vec::with_capacity(rows.len());
-        let mut known = BTreeSet::new();
-        for row in rows {
-            known.insert(row.id.clone());
-            match serde_json::from_str::<Record>(&row.body) {
-                Ok(record) => {
-                    self.registry().reserve(&row.name, &row.id)?;
-                    let container = Arc::new(Container::new(record));
-                    self.registry().add(Arc::clone(&container));
-                    containers.push(container);
-                }
-                Err(error) => self.note(&format!(
-                    "container {}: its record can't be read, it is left alone: {error}",
-                    row.id
-                )),
-            }
-        }
-        let live = names_in(&self.run_dir())?;
-        let mut swept = 0;
-        for id in live.difference(&known) {
-            self.note(&format!(
-                "sweeping the run directory of {id}, which has no record"
-            ));
-            if !self.end_monitor(id) {
-                self.note(&format!(
-                    "what runs in the run directory of {id} does not end: it is left to the next start"
-                ));
-                continue;
-            }
-            match self.tear_down(id) {
-                Ok(()) => swept += 1,
-                Err(error) => self.note(&format!("the run directory of {id}: {error}")),
-            }
-        }
-        // The database is let go before what is swept asks for it.
-        let writables = self.inner.engine.store.state().writables()?;
-        for writable in writables {
-            if is_id(&writable.name) && !known.contains(&writable.name) {
-                self.note(&format!(
-                    "sweeping the writable layer {}, which has no record",
-                    writable.name
-                ));
-                match self.inner.engine.remove_writable(&writable.name) {
-                    Ok(()) => swept += 1,
-                    Err(error) => {
-                        self.note(&format!("the writable layer {}: {error}", writable.name));
-                    }
-                }
-            }
-        }
-        for id in names_in(&self.files_dir())?.difference(&known) {
-            match super::dirs::remove_dir(&self.files_dir().join(id)) {
-                Ok(()) => swept += 1,
-                Err(error) => {
-                    self.note(&format!("the files of {id}, which has no record: {error}"))
-                }
-            }
-        }
-        Ok((containers, swept, live, known))
     }
 
     async fn reconcile(
@@ -330,24 +265,6 @@ impl Containers {
             }
         }
         Ok(())
-    }
-
-    /// Ends what runs under the monitor of something that has no record. Whether it has ended: what waits for a disk
-    /// does not.
-    fn end_monitor(&self, id: &str) -> bool {
-        let client = Client::new(&self.places(id).run);
-        // Whatever of it is there or not, it is gone afterwards.
-        drop(client.dismiss());
-        drop(client.signal(super::signal::KILL));
-        let deadline = Instant::now() + PATIENCE;
-        while client.state().is_ok() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(LOOK);
-        }
-        self.delete_from_runtime(None, id);
-        true
     }
 
     /// Ends what a monitor that is gone had started.
