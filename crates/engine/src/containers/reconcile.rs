@@ -251,7 +251,13 @@ impl Containers {
         if has_dir {
             // Its monitor may have been killed while the runtime was at work.
             self.kill_unmonitored(container);
+            let size = self.settle_size(container);
             self.tear_down(&container.id)?;
+            if phase == Phase::Exited && size.is_some() {
+                // A copy had its files until the daemon was killed.
+                container.change(|record| record.state.size = size);
+                self.save(container)?;
+            }
         }
         Ok(Finding::AsRecorded)
     }
