@@ -66,8 +66,8 @@ pub(crate) struct Settings {
     pub(crate) wait: Setting<Option<Duration>>,
     /// What the file says of the daemon.
     pub(crate) daemon: DaemonSettings,
-    /// What is to be kept free, if the file says so.
-    pub(crate) watermark: Option<WatermarkSettings>,
+    /// What is to be kept free.
+    pub(crate) watermark: WatermarkSettings,
 }
 
 impl Settings {
@@ -155,7 +155,7 @@ impl Settings {
             .map(Duration::from_secs)
             .optional(),
             daemon: file.daemon.unwrap_or_default(),
-            watermark: file.watermark,
+            watermark: file.watermark.into(),
         })
     }
 }

@@ -213,7 +213,9 @@ fn a_reader_that_goes_is_no_news_but_lost_results_are() {
 #[test]
 fn settings_are_shown_with_where_they_come_from() {
     let scene = Scene::new();
-    let file = scene.file("config.toml", "parallel = 7\nwait = 5\n");
+    let settings =
+        "parallel = 7\nwait = 5\n[watermark]\nkeep-free = '20%'\nprotect = ['label=keep']\n";
+    let file = scene.file("config.toml", settings);
     let output = scene
         .command(&["--json", "--wait", "4", "config"])
         .env("LAPSTRAKE_CONFIG", &file)
@@ -233,7 +235,18 @@ fn settings_are_shown_with_where_they_come_from() {
         )
     };
     let file = file.to_str().unwrap().to_owned();
-    assert_eq!(from("parallel"), ("7".to_owned(), file));
+    assert_eq!(from("parallel"), ("7".to_owned(), file.clone()));
+    for (key, value, origin) in [
+        ("keep-free", "\"20%\"", &*file),
+        ("until-free", "\"25%\"", "default"),
+        ("protect", "[\"label=keep\"]", &file),
+        ("min-age", "\"24h\"", "default"),
+        ("interval", "\"1m\"", "default"),
+        ("containers", "false", "default"),
+    ] {
+        let want = (value.to_owned(), origin.to_owned());
+        assert_eq!(from(&format!("watermark.{key}")), want, "{key}");
+    }
     assert_eq!(from("wait"), ("4".to_owned(), "command line".to_owned()));
     assert_eq!(
         from("storage-driver"),

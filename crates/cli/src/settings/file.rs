@@ -11,7 +11,6 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::daemon::DaemonSettings;
-use super::watermark::WatermarkSettings;
 use crate::network::MirrorOf;
 
 /// Every key.
@@ -91,7 +90,7 @@ pub(crate) struct File {
     pub(crate) parallel: Option<u16>,
     pub(crate) wait: Option<u64>,
     pub(crate) daemon: Option<DaemonSettings>,
-    pub(crate) watermark: Option<WatermarkSettings>,
+    pub(crate) watermark: super::watermark::Asked,
 }
 
 /// As it is written.
@@ -109,7 +108,8 @@ struct Written {
     parallel: Option<Spanned<u64>>,
     wait: Option<Spanned<u64>>,
     daemon: Option<super::daemon::Written>,
-    watermark: Option<super::watermark::Written>,
+    #[serde(default)]
+    watermark: super::watermark::Written,
 }
 
 impl File {
@@ -164,10 +164,7 @@ impl File {
                 None => None,
                 Some(daemon) => Some(daemon.checked(&check)?),
             },
-            watermark: match written.watermark {
-                None => None,
-                Some(watermark) => watermark.checked(&check)?,
-            },
+            watermark: written.watermark.checked(&check)?,
         })
     }
 }
@@ -337,25 +334,16 @@ mod tests {
         let file = parse(&all.join("\n")).expect("the example with all settings");
         assert_eq!(file.parallel, Some(3));
         assert_eq!(file.mirrors.map(|mirrors| mirrors.len()), Some(2));
-        let watermark = file.watermark.expect("a watermark");
-        assert_eq!(watermark.policy.keep_free.to_string(), "20%");
-        assert_eq!(watermark.interval.as_secs(), 60);
+        let watermark = super::super::WatermarkSettings::from(file.watermark);
+        let policy = watermark.policy().expect("a policy");
+        assert_eq!(policy.keep_free.to_string(), "20%");
+        assert_eq!(policy.min_age.as_secs(), 24 * 3600);
+        assert_eq!(watermark.interval.value.as_secs(), 60);
         for key in KEYS {
             let written =
                 |line: &&str| line.starts_with(&format!("{key} =")) || **line == format!("[{key}]");
             assert!(all.iter().any(written), "{key}");
         }
-    }
-
-    #[test]
-    fn a_watermark_is_off_until_it_is_said_how_much_is_to_be_free() {
-        let off = parse("[watermark]\ncontainers = true").expect("settings");
-        assert_eq!(off.watermark, None);
-        let on = parse("[watermark]\nkeep-free = '20%'").expect("settings");
-        let on = on.watermark.expect("a policy");
-        assert_eq!(on.policy.until_free.to_string(), "25%");
-        assert_eq!(on.policy.min_age.as_secs(), 24 * 3600);
-        assert!(!on.policy.containers && on.policy.protect.is_empty());
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lapstrake_engine::Label;
+use lapstrake_engine::watermark::Mark;
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::Result;
 use crate::render;
-use crate::settings::{Origin, Setting};
+use crate::settings::{Origin, Setting, WatermarkSettings};
 
 /// Check the settings, and show what each is and where it comes from.
 #[derive(Debug, clap::Args)]
@@ -31,7 +33,7 @@ impl Config {
             json!(all.collect::<Vec<_>>())
         };
         let path = |path: &Option<std::path::PathBuf>| json!(path);
-        let rows = [
+        let mut rows = vec![
             row("root", &settings.root, |path| json!(path)),
             row("run-dir", &settings.run_dir, |_| json!(context.around.run)),
             row("storage-driver", &settings.storage_driver, |name| {
@@ -49,6 +51,7 @@ impl Config {
                 json!(wait.map(|wait: Duration| wait.as_secs()))
             }),
         ];
+        rows.extend(watermark(&settings.watermark));
         // Docker's file is checked too, and that no option contradicts another.
         context.storage()?;
         let dockers = settings.dockers.as_ref().map(|(path, _)| path);
@@ -58,6 +61,36 @@ impl Config {
             dockers.filter(|path| path.exists()).map(|path| &**path),
         );
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The table of the watermark.
+fn watermark(settings: &WatermarkSettings) -> [Row; 6] {
+    let mark = |mark: &Option<Mark>| json!(mark.map(|mark| mark.to_string()));
+    let labels = |labels: &Vec<Label>| {
+        let labels = labels.iter().map(|label| format!("label={label}"));
+        json!(labels.collect::<Vec<_>>())
+    };
+    let spell = |duration: &Duration| json!(spelled(*duration));
+    [
+        row("watermark.keep-free", &settings.keep_free, mark),
+        row("watermark.until-free", &settings.until_free, mark),
+        row("watermark.protect", &settings.protect, labels),
+        row("watermark.min-age", &settings.min_age, spell),
+        row("watermark.interval", &settings.interval, spell),
+        row("watermark.containers", &settings.containers, |yes| {
+            json!(yes)
+        }),
+    ]
+}
+
+/// A duration as it would be written in the file.
+fn spelled(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match duration.subsec_nanos() {
+        0 if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        0 if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        _ => format!("{}s", duration.as_secs_f64()),
     }
 }
 
@@ -88,12 +121,32 @@ fn show(context: &Context, rows: &[Row], dockers: Option<&Path>) {
             }
             other => other.to_string(),
         };
-        render::line(&format!("{key:14}  {value}  ({origin})"));
+        render::line(&format!("{key:20}  {value}  ({origin})"));
     }
     if let Some(path) = dockers {
         context.say(&format!(
             "storage-driver and storage-opts are read from {} too",
             path.display()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_spelled_so_that_it_can_be_read_again() {
+        for (millis, want) in [
+            (86_400_000, "24h"),
+            (90_000, "90s"),
+            (1_800_000, "30m"),
+            (1_500, "1.5s"),
+            (0, "0s"),
+        ] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(spelled(duration), want);
+            assert_eq!(lapstrake_engine::duration(want), Some(duration));
+        }
     }
 }

@@ -186,10 +186,10 @@ fn keep_mark(
     engine: &Arc<Engine>,
     containers: &Containers,
 ) -> Option<watermark::Keeping> {
-    let asked = context.settings.watermark.as_ref()?;
+    let asked = &context.settings.watermark;
     let settings = watermark::KeeperSettings {
-        policy: asked.policy.clone(),
-        interval: asked.interval,
+        policy: asked.policy()?,
+        interval: asked.interval.value,
         tell: log,
     };
     let keeper = watermark::Keeper::new(Arc::clone(engine), containers.clone(), settings);

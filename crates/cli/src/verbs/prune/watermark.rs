@@ -13,8 +13,8 @@ use crate::table::{Column, ago};
 
 /// Shows what goes, in order, then what stays and why.
 pub(super) fn run(context: &Context, now: SystemTime) -> Result<()> {
-    let settings = context.settings.watermark.as_ref();
-    let policy = &settings.ok_or(Failure::NoWatermark)?.policy;
+    let policy = &context.settings.watermark.policy();
+    let policy = policy.as_ref().ok_or(Failure::NoWatermark)?;
     let decision = context.read()?.watermark(policy, now)?;
     if context.json {
         print_json(&decision);
