@@ -1,7 +1,7 @@
 //! All that is known of an image or a writable layer.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lapstrake_oci::{ChainId, Config, DiffId, Digest, Image, Reference, chain_ids};
 use lapstrake_snapshot::room::{self, Usage};
@@ -69,6 +69,11 @@ impl LayerDetails {
     /// How far it can be trusted.
     pub fn state(&self) -> Option<LayerState> {
         self.record.as_ref().map(|record| record.state)
+    }
+
+    /// The directory of its files, if it is there.
+    pub fn dir(&self) -> Option<&Path> {
+        self.files.as_ref()?.data.parent()
     }
 }
 

@@ -1,8 +1,10 @@
 //! All that is known of an image.
 
+use std::path::Path;
+
 use lapstrake_bridge::blocking;
-use lapstrake_engine::{Engine, Error, ImageDetails};
-use serde_json::{Value, json};
+use lapstrake_engine::{Engine, Error, ImageDetails, LayerDetails};
+use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answered};
 use crate::call::Call;
@@ -49,6 +51,7 @@ fn document(image: &ImageDetails, driver: &str, version: Version) -> Value {
         .iter()
         .filter(|digest| !digest.starts_with("localhost/unnamed@"));
     let layers: Vec<_> = image.layers.iter().map(|layer| &layer.diff_id).collect();
+    let layer_dirs = image.layers.iter().rev().filter_map(LayerDetails::dir);
     let mut document = json!({
         "Id": image.id,
         "RepoTags": image.tags,
@@ -62,7 +65,7 @@ fn document(image: &ImageDetails, driver: &str, version: Version) -> Value {
         "Architecture": config.platform.architecture,
         "Os": config.platform.os,
         "Size": size,
-        "GraphDriver": { "Data": null, "Name": driver },
+        "GraphDriver": { "Data": dirs(layer_dirs), "Name": driver },
         "RootFS": { "Type": "layers", "Layers": layers },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
     });
@@ -78,4 +81,29 @@ fn document(image: &ImageDetails, driver: &str, version: Version) -> Value {
         document["ContainerConfig"] = config::config(&lapstrake_oci::Execution::default(), version);
     }
     document
+}
+
+/// Where the layers lie, given the highest first, as Docker's `LowerDir` has them. The name is another one: what is there is
+/// a layer's files, not a tree that could be entered.
+fn dirs<'a>(layers: impl Iterator<Item = &'a Path>) -> Map<String, Value> {
+    let dirs: Vec<_> = layers.map(|dir| dir.display().to_string()).collect();
+    let named = (!dirs.is_empty()).then(|| ("LayerDirs".to_owned(), json!(dirs.join(":"))));
+    named.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_the_directories_of_its_layers_or_none_and_never_null() {
+        for (layers, want) in [
+            (&[][..], json!({})),
+            (&["/l/1"], json!({"LayerDirs": "/l/1"})),
+            (&["/l/2", "/l/1"], json!({"LayerDirs": "/l/2:/l/1"})),
+        ] {
+            let dirs = dirs(layers.iter().map(Path::new));
+            assert_eq!(Value::Object(dirs), want);
+        }
+    }
 }
