@@ -99,6 +99,7 @@ pub use lapstrake_transfer::archive::{
 };
 pub use lapstrake_transfer::check::{CheckEvent, DamagedFiles, DeepOptions, Pace, ScrubOptions};
 pub use lapstrake_transfer::encode::{Encoding, LevelError};
+pub use lapstrake_transfer::is_unnamed;
 pub use lapstrake_transfer::repair::{Fetcher, Mended};
 pub use lapstrake_transfer::{Digests, LayerWay, PushEvent, PushOptions, PushedImage, PushedLayer};
 pub use lapstrake_transfer::{Event, Limits, PullOptions, Pulled};

@@ -7,7 +7,7 @@
 
 mod nearest;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -136,6 +136,26 @@ impl Engine {
         }
     }
 
+    /// The ids of the images that these names and ids lead to now. Those are left out that lead to none, or could be several.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn ids_of<'a>(&self, wanted: &BTreeSet<&'a str>) -> Result<HashMap<&'a str, Digest>> {
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names = self.store.state().names()?;
+        // Most are names as they stand, and there may be a thousand of both.
+        let exact = names
+            .iter()
+            .map(|(image, _)| (&*image.reference, &image.config));
+        let exact: HashMap<_, _> = exact.collect();
+        let found = wanted
+            .iter()
+            .filter_map(|name| Some((*name, id_of(&names, &exact, name)?)));
+        Ok(found.collect())
+    }
+
     /// As [`Engine::resolve`], with the document that the name was resolved to.
     pub(crate) fn find(&self, wanted: &ImageName) -> Result<Named> {
         let names = self.store.state().names()?;
@@ -152,20 +172,8 @@ impl Engine {
 
 /// What is wanted, of all names there are.
 pub(crate) fn find(names: &[Named], wanted: &ImageName) -> Result<Found> {
-    if let Some(found) = by_name(names, wanted) {
+    if let Some(found) = look(names, wanted)? {
         return Ok(found);
-    }
-    if let Some(hex) = wanted.hex() {
-        let ids = names_with(names, |(image, _)| image.config.hex().starts_with(hex));
-        let found = match ids.is_empty() {
-            false => distinct(wanted, ids, |(image, _)| &image.config)?,
-            true => distinct(wanted, by_document(names, hex), |(image, _)| {
-                &image.manifest
-            })?,
-        };
-        if !found.is_empty() {
-            return Ok(Found::Image(found));
-        }
     }
     let nearest = wanted.reference.as_ref();
     let nearest = nearest.and_then(|wanted| nearest::nearest(names, wanted));
@@ -176,6 +184,43 @@ pub(crate) fn find(names: &[Named], wanted: &ImageName) -> Result<Found> {
         },
         None => Error::NoImage(wanted.to_string()),
     })
+}
+
+/// The same; nothing if there is none.
+fn look(names: &[Named], wanted: &ImageName) -> Result<Option<Found>> {
+    if let Some(found) = by_name(names, wanted) {
+        return Ok(Some(found));
+    }
+    if let Some(hex) = wanted.hex() {
+        let ids = names_with(names, |(image, _)| image.config.hex().starts_with(hex));
+        let found = match ids.is_empty() {
+            false => distinct(wanted, ids, |(image, _)| &image.config)?,
+            true => distinct(wanted, by_document(names, hex), |(image, _)| {
+                &image.manifest
+            })?,
+        };
+        if !found.is_empty() {
+            return Ok(Some(Found::Image(found)));
+        }
+    }
+    Ok(None)
+}
+
+/// The image that a name or an id leads to, if it leads to one.
+fn id_of<'a>(
+    names: &'a [Named],
+    exact: &HashMap<&str, &'a Digest>,
+    wanted: &str,
+) -> Option<Digest> {
+    let wanted: ImageName = wanted.parse().ok()?;
+    let reference = wanted.reference.as_ref().map(Reference::to_string);
+    if let Some(id) = reference.and_then(|reference| exact.get(&*reference)) {
+        return Some((*id).clone());
+    }
+    match look(names, &wanted).ok()?? {
+        Found::Name((image, _)) => Some(image.config),
+        Found::Image(names) => names.into_iter().next().map(|(image, _)| image.config),
+    }
 }
 
 fn by_name(names: &[Named], wanted: &ImageName) -> Option<Found> {

@@ -91,7 +91,10 @@ impl Engine {
                 .iter()
                 .map(|victim| victim.object.clone())
                 .collect();
-            let removed = Removed::of(&plan.names, &objects, plan.bytes);
+            let left = inventory.names.iter().map(|name| &name.image);
+            let left = left.filter(|image| !plan.names.contains(image));
+            let left = left.map(|image| &image.config);
+            let removed = Removed::of(&plan.names, left, &objects, plan.bytes);
             return Ok(removed.with_layers(&self.going(&plan.names), &objects));
         }
         let going = self.going(&plan.names);

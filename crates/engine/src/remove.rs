@@ -3,6 +3,8 @@
 //! As Docker does it: a name is taken away; the image goes with its last one, unless a writable
 //! layer lies on it. What only it had is then removed, for good when the trash is emptied.
 
+mod nameless;
+
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
@@ -16,11 +18,14 @@ use crate::names::{Found, ImageName, Named, familiar, find, is_tagged, repo_of};
 
 /// What to do about an image that is used, or has several names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfUsed {
+pub enum IfUsed<'a> {
     /// Leave it.
     Refuse,
-    /// Take its names; what a writable layer lies on stays without one.
-    TakeNames,
+    /// Take its names. Its content stays for as long as a writable layer needs it.
+    TakeNames {
+        /// The writable layers on which something runs: what they lie on stays as an image without a name.
+        running: &'a BTreeSet<String>,
+    },
 }
 
 /// What was removed, or would be.
@@ -28,7 +33,7 @@ pub enum IfUsed {
 pub struct Removed {
     /// Names that are gone.
     pub names: Vec<String>,
-    /// Ids of images of which nothing is left.
+    /// Ids of images that no name leads to any more.
     pub images: Vec<Digest>,
     /// Layers that are gone.
     pub layers: usize,
@@ -38,7 +43,7 @@ pub struct Removed {
     pub deleted: Vec<DeletedImage>,
 }
 
-/// An image that is gone.
+/// An image that no name leads to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletedImage {
     /// Its id.
@@ -55,7 +60,7 @@ impl Engine {
     pub fn remove_images(
         &self,
         images: &[ImageName],
-        if_used: IfUsed,
+        if_used: IfUsed<'_>,
         now: SystemTime,
     ) -> Result<Removed> {
         let collection = self.store.collect();
@@ -63,7 +68,6 @@ impl Engine {
         let known: Vec<Named> = (inventory.names.iter())
             .map(|name| (name.image.clone(), name.target.clone()))
             .collect();
-        let records: Vec<_> = known.iter().map(|(image, _)| image.clone()).collect();
         let mut names: Vec<ImageRecord> = Vec::new();
         for image in images {
             for record in names_of(&known, image, if_used)? {
@@ -72,7 +76,13 @@ impl Engine {
                 }
             }
         }
-        self.refuse_used(&records, &names, if_used)?;
+        let losing = nameless::losing_their_last(&known, &names);
+        match if_used {
+            IfUsed::Refuse => self.refuse_used(&losing)?,
+            IfUsed::TakeNames { running } => {
+                self.keep_nameless(&losing, running, &mut names, now)?;
+            }
+        }
         let mounted = self.run.in_use()?;
         let plan = collection.plan(&inventory, &names, &mounted)?;
         let going = self.going(&plan.names);
@@ -88,21 +98,8 @@ impl Engine {
         Ok(self.store.empty_trash()?)
     }
 
-    fn refuse_used(
-        &self,
-        records: &[ImageRecord],
-        names: &[ImageRecord],
-        if_used: IfUsed,
-    ) -> Result<()> {
-        if if_used == IfUsed::TakeNames {
-            return Ok(());
-        }
-        for image in names {
-            let has_another = (records.iter())
-                .any(|record| record.config == image.config && !names.contains(record));
-            if has_another {
-                continue;
-            }
+    fn refuse_used(&self, losing: &[Named]) -> Result<()> {
+        for (image, _) in losing {
             let users = self.store.state().holders(&image.config)?;
             if !users.is_empty() {
                 return Err(Error::ImageUsed {
@@ -118,7 +115,9 @@ impl Engine {
     /// What a collection removed of images that were going, after whoever must know of it was told.
     pub(crate) fn removed(&self, collected: &Collected, going: &Going) -> Result<Removed> {
         self.forget_realised(collected)?;
-        let removed = Removed::of(&collected.names, &collected.objects, collected.bytes)
+        let left = self.store.state().images()?;
+        let left = left.iter().map(|image| &image.config);
+        let removed = Removed::of(&collected.names, left, &collected.objects, collected.bytes)
             .with_layers(going, &collected.objects);
         self.tell_removed(&removed, going, &collected.names);
         Ok(removed)
@@ -139,18 +138,23 @@ impl Engine {
 }
 
 impl Removed {
-    pub(crate) fn of(names: &[ImageRecord], objects: &[Object], bytes: u64) -> Self {
-        let gone: BTreeSet<_> = objects.iter().collect();
-        let configs: BTreeSet<_> = (names.iter())
-            .map(|image| &image.config)
-            .filter(|config| gone.contains(&Object::Blob((*config).clone())))
-            .collect();
+    /// `left` are the images that names lead to still.
+    pub(crate) fn of<'a>(
+        names: &'a [ImageRecord],
+        left: impl Iterator<Item = &'a Digest>,
+        objects: &[Object],
+        bytes: u64,
+    ) -> Self {
+        let mut images: BTreeSet<_> = names.iter().map(|image| &image.config).collect();
+        for config in left {
+            images.remove(config);
+        }
         Self {
             names: names
                 .iter()
                 .map(|image| familiar(&image.reference))
                 .collect(),
-            images: configs.into_iter().cloned().collect(),
+            images: images.into_iter().cloned().collect(),
             layers: (objects.iter())
                 .filter(|object| matches!(object, Object::Layer(_)))
                 .count(),
@@ -162,9 +166,12 @@ impl Removed {
 
 /// The names that are to go: by name, that one, and with the last tag in a repository the names by
 /// digest there; by id, all of them.
-fn names_of(known: &[Named], wanted: &ImageName, if_used: IfUsed) -> Result<Vec<ImageRecord>> {
+fn names_of(known: &[Named], wanted: &ImageName, if_used: IfUsed<'_>) -> Result<Vec<ImageRecord>> {
     let names: Vec<ImageRecord> = match find(known, wanted)? {
-        Found::Name((named, _)) => return Ok(with_those_by_digest(known, named)),
+        Found::Name((named, _)) => {
+            let names = with_those_by_digest(known, named);
+            return Ok(nameless::with_places_of(known, names));
+        }
         Found::Image(names) => names.into_iter().map(|(image, _)| image).collect(),
     };
     let tags: Vec<_> = names.iter().filter(|name| is_tagged(name)).collect();
@@ -214,7 +221,7 @@ mod tests {
     }
 
     /// Of these names, `wanted` leads to those of these numbers.
-    fn check(wanted: &str, if_used: IfUsed, numbers: &[usize]) {
+    fn check(wanted: &str, if_used: IfUsed<'_>, numbers: &[usize]) {
         let got = names_of(&known(), &wanted.parse().unwrap(), if_used).unwrap();
         let want: Vec<_> = numbers.iter().map(|at| records()[*at].clone()).collect();
         assert_eq!(got, want);
@@ -250,7 +257,8 @@ mod tests {
         let id = |text: &str| image("x", text).config.hex()[..12].to_owned();
         check(&id("two"), IfUsed::Refuse, &[3, 4]);
         check(&format!("sha256:{}", id("three")), IfUsed::Refuse, &[5]);
-        check(&id("one"), IfUsed::TakeNames, &[0, 1, 2]);
+        let running = &BTreeSet::new();
+        check(&id("one"), IfUsed::TakeNames { running }, &[0, 1, 2]);
         let wanted = id("one").parse().unwrap();
         let error = names_of(&known(), &wanted, IfUsed::Refuse).unwrap_err();
         assert!(error.to_string().contains("a:1, a:2"), "{error}");

@@ -34,7 +34,7 @@ pub use check::{check_layer, settle_layer};
 pub use error::{Class, Error, NotHad};
 pub use event::Event;
 pub use limits::Limits;
-pub use own::{OwnLayer, add_image, add_layer, add_tar, unnamed};
+pub use own::{OwnLayer, add_image, add_layer, add_tar, is_unnamed, unnamed};
 pub use pull::{PullOptions, Pulled, pull, stopped};
 pub use push::{Digests, LayerWay, PushEvent, PushOptions, PushedImage, PushedLayer, ToPush, push};
 pub use source::RegistrySource;

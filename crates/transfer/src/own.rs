@@ -60,6 +60,12 @@ pub fn unnamed(manifest: Digest) -> Reference {
     Reference::pinned(repo, manifest)
 }
 
+/// Whether this is what [`unnamed`] calls one.
+pub fn is_unnamed(reference: &str) -> bool {
+    let rest = reference.strip_prefix(UNNAMED);
+    rest.is_some_and(|rest| rest.starts_with('@'))
+}
+
 fn publish(store: &Store, made: Split) -> Result<OwnLayer> {
     // Before the layer is looked for: what is there may be another's to remove.
     let lease = store.lease(&[Object::Layer(made.id())], SystemTime::now() + TERM)?;

@@ -1,8 +1,9 @@
 //! A container in a list: `docker ps`, `docker system df`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lapstrake_engine::containers::{Nanoseconds, Record, Sizes, now};
+use lapstrake_oci::Digest;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -52,19 +53,23 @@ struct NetworkSettings {
 
 /// The lines of these containers.
 pub(super) fn plain(daemon: &Daemon, records: &[Record]) -> Result<Box<RawValue>, Failure> {
-    let now = now();
-    let lines = records.iter().map(|record| line(daemon, record, now, None));
+    let (now, images) = (now(), images(daemon, records)?);
+    let lines = records.iter().map(|record| {
+        let image = image(record, &images);
+        line(daemon, record, image, now, None)
+    });
     written(lines)
 }
 
 /// The lines of these containers with their sizes. It may look at rooms, and so wait. One that went meanwhile is
 /// left out.
 pub(super) fn sized(daemon: &Daemon, records: &[Record]) -> Result<Box<RawValue>, Failure> {
-    let now = now();
+    let (now, images) = (now(), images(daemon, records)?);
     let sizes = daemon.containers.sizes_of(records)?;
     let lines = records.iter().zip(sizes).filter_map(|(record, sizes)| {
         let sizes = sizes?;
-        Some(line(daemon, record, now, Some(sizes)))
+        let image = image(record, &images);
+        Some(line(daemon, record, image, now, Some(sizes)))
     });
     written(lines)
 }
@@ -74,16 +79,32 @@ fn written<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<Box<RawValue>, F
         .map_err(|error| Failure::internal(format!("cannot write the answer: {error}")))
 }
 
+/// Where the names lead now that containers were made by.
+fn images<'a>(daemon: &Daemon, records: &'a [Record]) -> Result<HashMap<&'a str, Digest>, Failure> {
+    let names = records.iter().map(|record| &*record.settings.image);
+    Ok(daemon.engine.ids_of(&names.collect())?)
+}
+
+/// The name that a container was made by, or the image's id if that leads somewhere else now, or nowhere.
+fn image<'a>(record: &'a Record, images: &HashMap<&str, Digest>) -> &'a str {
+    let name = &record.settings.image;
+    match images.get(&**name) {
+        Some(id) if id.to_string() == record.image => name,
+        _ => &record.image,
+    }
+}
+
 fn line<'a>(
     daemon: &Daemon,
     record: &'a Record,
+    image: &'a str,
     now: Nanoseconds,
     sizes: Option<Sizes>,
 ) -> Line<'a> {
     Line {
         id: &record.id,
         names: [format!("/{}", record.name)],
-        image: &record.settings.image,
+        image,
         image_id: &record.image,
         command: command(&record.settings.arguments()),
         created: time::seconds(record.created),

@@ -1,5 +1,6 @@
 //! Taking names away, and images with their last.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use lapstrake_bridge::blocking;
@@ -14,20 +15,19 @@ use crate::images::{find, name};
 /// `DELETE /images/NAME`.
 pub(super) async fn delete(call: Call, wanted: String) -> Answered {
     let named = name::here(&wanted)?;
-    let if_used = if call.query.flag("force") {
-        IfUsed::TakeNames
-    } else {
-        IfUsed::Refuse
-    };
-    let runs = |container: &str| {
-        let record = call.daemon.containers.record(container);
-        record.is_ok_and(|record| record.state.phase.has_process())
-    };
-    if if_used == IfUsed::TakeNames {
-        refuse_running(&call, &wanted, &runs).await?;
+    let force = call.query.flag("force");
+    let running = running(&call);
+    let runs = |container: &str| running.contains(container);
+    if force {
+        refuse_running(&call, &wanted, runs).await?;
     }
-    let engine = call.daemon.engine.clone();
+    let (engine, running) = (call.daemon.engine.clone(), running.clone());
     let removing = move || {
+        let if_used = if force {
+            IfUsed::TakeNames { running: &running }
+        } else {
+            IfUsed::Refuse
+        };
         let removed = engine.remove_images(&[named], if_used, SystemTime::now())?;
         // Whoever removes an image wants its space.
         engine.empty_trash()?;
@@ -36,6 +36,13 @@ pub(super) async fn delete(call: Call, wanted: String) -> Answered {
     let removed = blocking(removing).await?;
     let removed = removed.map_err(|error| error::of_removal(error, &wanted, runs))?;
     answer::ok(&told(&removed))
+}
+
+/// The containers that run.
+fn running(call: &Call) -> BTreeSet<String> {
+    let records = call.daemon.containers.records().into_iter();
+    let running = records.filter(|record| record.state.phase.has_process());
+    running.map(|record| record.id).collect()
 }
 
 /// An image that is called by its id and that a running container uses is not removed, even by force.
@@ -63,7 +70,7 @@ pub(super) fn told(removed: &Removed) -> Vec<Value> {
     let names = removed
         .names
         .iter()
-        .filter(|name| !name.starts_with("localhost/unnamed@"))
+        .filter(|name| !lapstrake_engine::is_unnamed(name))
         .map(|name| json!({ "Untagged": name }));
     let deleted = removed.deleted.iter().flat_map(|image| {
         let image_itself = json!({ "Deleted": image.id });

@@ -49,7 +49,7 @@ fn document(image: &ImageDetails, driver: &str, version: Version) -> Value {
     let digests = image
         .digests
         .iter()
-        .filter(|digest| !digest.starts_with("localhost/unnamed@"));
+        .filter(|digest| !lapstrake_engine::is_unnamed(digest));
     let layers: Vec<_> = image.layers.iter().map(|layer| &layer.diff_id).collect();
     let layer_dirs = image.layers.iter().rev().filter_map(LayerDetails::dir);
     let mut document = json!({

@@ -24,8 +24,6 @@ const FILTERS: [&str; 7] = [
     "reference",
     "id",
 ];
-/// What images without a name are called in the store; nobody is to see it.
-const UNNAMED: &str = "localhost/unnamed";
 
 /// As Docker writes an image in a list.
 #[derive(Debug, Clone, Serialize)]
@@ -165,8 +163,9 @@ fn images(engine: &Engine, asked: &Asked) -> Result<Vec<Image>, Failure> {
 
 /// A name with a digest, unless nobody gave one.
 pub(super) fn digest_of(repo: &Repo, digest: &Digest) -> Option<String> {
-    let is_named = repo.to_string() != UNNAMED;
-    is_named.then(|| Reference::pinned(repo.clone(), digest.clone()).familiar())
+    let digest = Reference::pinned(repo.clone(), digest.clone()).familiar();
+    // What the store calls it nobody is to see.
+    (!lapstrake_engine::is_unnamed(&digest)).then_some(digest)
 }
 
 impl Image {

@@ -1,5 +1,6 @@
 //! `lapstrake rmi`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ pub(crate) struct Rmi {
     #[arg(required = true)]
     images: Vec<ImageName>,
     /// Remove all names of an image by its id; take the name also if a writable layer lies on
-    /// the image, which then stays for as long as that does.
+    /// the image, whose content then stays for as long as that does.
     #[arg(short, long)]
     force: bool,
 }
@@ -24,8 +25,10 @@ pub(crate) struct Rmi {
 impl Rmi {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode> {
         let engine = context.own()?;
+        // Which containers run only a daemon knows, and none owns the store now.
+        let running = &BTreeSet::new();
         let if_used = if self.force {
-            IfUsed::TakeNames
+            IfUsed::TakeNames { running }
         } else {
             IfUsed::Refuse
         };

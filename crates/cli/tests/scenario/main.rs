@@ -16,6 +16,7 @@ mod killed;
 mod load;
 mod machine;
 mod many;
+mod nameless;
 mod push;
 mod reclaim;
 mod registry;

@@ -108,3 +108,25 @@ fn what_can_be_neither_is_refused_when_it_is_typed() {
     let id: ImageName = hex.parse().unwrap();
     assert!(id.reference().is_err());
 }
+
+#[test]
+fn the_id_that_a_name_leads_to_is_told_or_nothing() {
+    let names = names();
+    let exact = names
+        .iter()
+        .map(|(image, _)| (&*image.reference, &image.config));
+    let exact = exact.collect();
+    let one = digest("config of one");
+    for (wanted, want) in [
+        ("a:1", Some(&one)),
+        ("docker.io/library/a:2", Some(&one)),
+        (&one.to_string(), Some(&one)),
+        (&one.hex()[..12], Some(&one)),
+        ("a:3", None),
+        ("nosuch", None),
+        ("NO NAME", None),
+        ("", None),
+    ] {
+        assert_eq!(id_of(&names, &exact, wanted).as_ref(), want, "{wanted}");
+    }
+}
