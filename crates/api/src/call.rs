@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::answer::Said;
 use crate::daemon::Daemon;
@@ -102,9 +103,11 @@ impl Call {
         Ok(!has_none)
     }
 
-    /// As [`Self::json`], where there must be one.
+    /// As [`Self::json`], where there must be one, and it is an object: a list's members have no names.
     pub(crate) async fn needed_json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
-        self.json().await?.ok_or_else(no_json)
+        let object: Option<Map<String, Value>> = self.json().await?;
+        let object = Value::Object(object.ok_or_else(no_json)?);
+        serde_json::from_value(object).map_err(|error| no_sense(&error))
     }
 
     async fn whole_body(&mut self) -> Result<Vec<u8>, Failure> {
@@ -128,13 +131,17 @@ fn no_json() -> Failure {
     Failure::invalid("invalid JSON: got EOF while reading request body")
 }
 
+fn no_sense(error: &serde_json::Error) -> Failure {
+    Failure::invalid(format!("invalid JSON: {error}"))
+}
+
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     if bytes.trim_ascii().is_empty() {
         return Err(no_json());
     }
     let mut documents = serde_json::Deserializer::from_slice(bytes);
     let document = T::deserialize(&mut documents);
-    let document = document.map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))?;
+    let document = document.map_err(|error| no_sense(&error))?;
     documents
         .end()
         .map_err(|_more| Failure::invalid("unexpected content after JSON"))?;

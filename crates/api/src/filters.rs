@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lapstrake_engine::Label;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::Failure;
 use crate::query::Query;
@@ -40,8 +41,16 @@ impl Filters {
     }
 
     fn parse(text: &str) -> Result<Self, Failure> {
-        let wrong = |error| Failure::invalid(format!("invalid filter: {error}"));
-        let written = serde_json::from_str(text).map_err(wrong)?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| Failure::invalid(format!("invalid filter: {error}")))?;
+        let written = Option::<Written>::deserialize(value).map_err(|_| {
+            Failure::invalid(
+                r#"invalid filter: give an object such as {"label":{"a=b":true}} or {"label":["a=b"]}"#,
+            )
+        })?;
+        let Some(written) = written else {
+            return Ok(Self::default());
+        };
         let filters = match written {
             Written::New(filters) => filters
                 .into_iter()
@@ -153,7 +162,7 @@ mod tests {
         let labels = new.labels("label");
         assert_eq!(labels[0].value.as_deref(), Some("b"));
         assert_eq!(labels[1].value, None);
-        for nothing in ["", "{}"] {
+        for nothing in ["", "{}", "null"] {
             assert_eq!(filters(nothing), Ok(Filters::default()));
         }
     }
@@ -162,8 +171,17 @@ mod tests {
     fn what_is_wrong_is_told_in_dockers_words() {
         let unknown = filters(r#"{"colour":{"red":true}}"#);
         assert_eq!(unknown, Err("invalid filter 'colour'".to_owned()));
-        for no_filter in ["[]", "x", r#"{"label":1}"#] {
-            assert!(filters(no_filter).is_err(), "{no_filter}");
+        for (no_filter, words) in [
+            ("[]", "invalid filter: give an object such as "),
+            (r#"{"label":1}"#, "invalid filter: give an object such as "),
+            (
+                r#"{"label":{"a":1}}"#,
+                "invalid filter: give an object such as ",
+            ),
+            ("x", "invalid filter: expected value at line 1"),
+        ] {
+            let error = filters(no_filter).expect_err(no_filter);
+            assert!(error.starts_with(words), "{no_filter}: {error}");
         }
         let flag = |json: &str| {
             let flag = filters(json).expect(json).flag("dangling");

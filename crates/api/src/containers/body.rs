@@ -5,6 +5,7 @@
 mod device;
 mod host;
 mod modes;
+mod ports;
 mod resources;
 mod restart;
 
@@ -19,7 +20,7 @@ pub(super) use restart::RestartPolicyBody;
 
 /// The body of `POST /containers/create`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, expecting = "an object")]
 pub(super) struct Body {
     #[serde(flatten)]
     pub(super) execution: Execution,
@@ -146,9 +147,13 @@ mod tests {
             json!({"MemorySwappiness": 101}),
             json!({"ShmSize": -1}),
             json!({"Links": ["a:b"]}),
+            json!({"PortBindings": {"http": []}}),
+            json!({"DeviceRequests": [{"Count": -1}]}),
         ] {
             let body = body(json!({"Image": "a", "HostConfig": host}));
-            assert!(body.host_config.settings(CgroupVersion::V1).is_err());
+            let error = body.host_config.settings(CgroupVersion::V1);
+            let error = error.expect_err("refused");
+            assert_eq!(error.status, 400, "{}", error.message);
         }
     }
 }

@@ -79,6 +79,8 @@ struct Choice<'a> {
     all: bool,
     before: Option<Record>,
     since: Option<Record>,
+    /// Whether only those of services are asked for, of which there are none.
+    is_task: Option<bool>,
     ancestors: Vec<String>,
 }
 
@@ -102,6 +104,7 @@ impl<'a> Choice<'a> {
             code.parse::<i32>()
                 .map_err(|_| Failure::invalid(format!("invalid filter 'exited={code}'")))?;
         }
+        let is_task = filters.flag("is-task")?;
         let containers = &call.daemon.containers;
         let other = |name: &str| match filters.single(name)? {
             Some(other) => Ok::<_, Failure>(Some(containers.record(other)?)),
@@ -120,6 +123,7 @@ impl<'a> Choice<'a> {
                 || since.is_some(),
             before,
             since,
+            is_task,
             ancestors: filters
                 .all("ancestor")
                 .filter_map(|name| containers.image_id(name))
@@ -168,7 +172,7 @@ impl<'a> Choice<'a> {
             && filters.any("name", named)
             && filters.any("volume", uses)
             && filters.any("network", |wanted| wanted == network)
-            && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
+            && self.is_task != Some(true)
             && filters.any("isolation", |wanted| matches!(wanted, "default" | ""))
             && !filters.has("publish")
             && filters.any("expose", |port| exposes(record, port))

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answered, JSON};
 use crate::call::Call;
+use crate::error::Failure;
 use crate::stream::{Sink, channel};
 
 /// Between two samples.
@@ -19,6 +20,9 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// `GET /containers/NAME/top`.
 pub(super) async fn top(call: Call, name: String) -> Answered {
     let arguments = call.query.get("ps_args").unwrap_or_default().to_owned();
+    if arguments.contains('\0') {
+        return Err(Failure::invalid("ps_args: a NUL is no part of an argument"));
+    }
     let containers = call.daemon.containers.clone();
     let processes = containers.top(&name, &arguments).await?;
     answer::ok(&json!({ "Processes": processes.lines, "Titles": processes.titles }))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lapstrake_bridge::blocking;
-use lapstrake_engine::{Engine, ImageFilter, ImageSummary, Reference};
+use lapstrake_engine::{Engine, Error, ImageFilter, ImageSummary, Reference};
 use lapstrake_oci::{Digest, Repo};
 use serde::Serialize;
 
@@ -117,7 +117,12 @@ struct Image {
 fn images(engine: &Engine, asked: &Asked) -> Result<Vec<Image>, Failure> {
     let mut order: Vec<Digest> = Vec::new();
     let mut found: BTreeMap<Digest, Image> = BTreeMap::new();
-    for summary in engine.list_images(&asked.images)? {
+    // An image to compare with may not be here.
+    let missing = |error| match error {
+        Error::NoImage(name) | Error::Misspelt { image: name, .. } => name::no_such(&name),
+        error => error.into(),
+    };
+    for summary in engine.list_images(&asked.images).map_err(missing)? {
         let reference = summary.reference.parse::<Reference>();
         let image = found.entry(summary.id.clone()).or_insert_with(|| {
             order.push(summary.id.clone());

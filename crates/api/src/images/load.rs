@@ -119,7 +119,7 @@ pub(super) async fn import(mut call: Call) -> Answered {
     }
     let reference = match call.query.get("repo") {
         None => None,
-        Some(repo) => Some(name::reference(repo, call.query.get("tag"))?),
+        Some(repo) => Some(name::given(repo, call.query.get("tag"))?),
     };
     if reference.as_ref().and_then(Reference::digest).is_some() {
         return Err(Failure::invalid("cannot import digest reference"));

@@ -20,6 +20,17 @@ pub(crate) fn here(name: &str) -> Result<ImageName, Failure> {
     name.parse().map_err(|_| invalid(name))
 }
 
+/// A name and, apart from it, a tag or a digest, for an image that gets it. One that would look like an id is none.
+pub(crate) fn given(name: &str, tag: Option<&str>) -> Result<Reference, Failure> {
+    let reference = reference(name, tag)?;
+    if reference.repo().familiar() == "sha256" {
+        return Err(Failure::invalid(
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ));
+    }
+    Ok(reference)
+}
+
 /// A name and, apart from it, a tag or a digest.
 pub(crate) fn reference(name: &str, tag: Option<&str>) -> Result<Reference, Failure> {
     let Some(tag) = tag else {
@@ -83,6 +94,9 @@ mod tests {
         let digest = format!("sha256:{}", "0".repeat(64));
         assert_eq!(familiar("x", Some(&digest)), Ok(format!("x@{digest}")));
         assert!(familiar("x", Some("a b")).is_err() && familiar("X", None).is_err());
+        let ambiguous = given(&digest, None).map_err(|failure| failure.message);
+        assert!(ambiguous.is_err_and(|words| words.starts_with("refusing to create an ambiguous")));
+        assert!(given("me/sha256", Some("1")).is_ok());
         assert!(is_bare("x/y") && !is_bare("x:1"));
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a registry takes a user and a password.
 
+use hyper::http::uri::Authority;
 use lapstrake_engine::{Client, ClientError, Credential, Credentials, Error};
 use serde::Deserialize;
 use serde_json::json;
@@ -61,6 +62,11 @@ impl Told {
 pub(super) async fn auth(mut call: Call) -> Answered {
     let told: Told = call.needed_json().await?;
     let registry = told.registry().to_owned();
+    if registry.parse::<Authority>().is_err() {
+        return Err(Failure::invalid(format!(
+            "unable to parse server address: {registry:?} is no HOST or HOST:PORT"
+        )));
+    }
     let mut options = call.daemon.settings.registries.clone();
     options.credentials = Credentials::none();
     if let Some(credential) = told.credential() {

@@ -48,7 +48,7 @@ pub(crate) fn answer(daemon: &Daemon, request: &str, last_id: &mut String) -> Ve
 }
 
 /// HTTP 1.0, so that the body comes as it is and ends with the connection.
-fn ask(daemon: &Daemon, method: &str, path: &str, body: &str) -> (String, String) {
+pub(crate) fn ask(daemon: &Daemon, method: &str, path: &str, body: &str) -> (String, String) {
     let mut connection = UnixStream::connect(daemon.path("docker.sock")).unwrap();
     let request = format!(
         "{method} /v1.50{path} HTTP/1.0\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

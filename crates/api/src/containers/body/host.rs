@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::device::DeviceBody;
 use super::given;
 use super::modes::{cgroup, namespace, network};
+use super::ports::{self, PortBindings};
 use super::resources::ResourcesBody;
 use super::restart::RestartPolicyBody;
 use crate::containers::mount::Mount;
@@ -17,7 +18,7 @@ use crate::error::Failure;
 
 /// `HostConfig`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, expecting = "an object")]
 pub(in crate::containers) struct HostConfig {
     #[serde(flatten)]
     resources: ResourcesBody,
@@ -57,6 +58,7 @@ pub(in crate::containers) struct HostConfig {
     masked_paths: Option<Vec<String>>,
     readonly_paths: Option<Vec<String>>,
     links: Vec<String>,
+    port_bindings: PortBindings,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,10 +94,11 @@ impl HostConfig {
             ));
         }
         if !self.resources.device_requests.is_empty() {
-            return Err(Failure::internal(
+            return Err(Failure::invalid(
                 "could not select device driver \"\" with capabilities: device requests are not supported, give devices by --device",
             ));
         }
+        ports::check(&self.port_bindings)?;
         let devices = self.resources.devices.iter().map(DeviceBody::device);
         Ok(HostSettings {
             mounts: Vec::new(),

@@ -27,9 +27,13 @@ impl RestartPolicyBody {
                 )));
             }
         };
-        let times_max = u32::try_from(self.maximum_retry_count).map_err(|_| {
-            Failure::invalid("invalid restart policy: maximum retry count cannot be negative")
-        })?;
+        if self.maximum_retry_count < 0 {
+            return Err(Failure::invalid(
+                "invalid restart policy: maximum retry count cannot be negative",
+            ));
+        }
+        // More is never counted to.
+        let times_max = u32::try_from(self.maximum_retry_count).unwrap_or(u32::MAX);
         Ok(RestartPolicy { when, times_max })
     }
 
