@@ -41,15 +41,7 @@ impl Client {
     /// # Errors
     /// [`Error::Gone`] if there is no monitor.
     pub fn attach(&self, streams: Attach) -> Result<UnixStream> {
-        let mut stream = self.ask(Request::Attach(streams), Some(AT_ONCE))?;
-        match self.answer(&mut stream)? {
-            Answer::Done => {}
-            other => return Err(self.unexpected(other)),
-        }
-        stream
-            .set_read_timeout(None)
-            .map_err(|source| Error::io("set up a connection to", &self.dir, source))?;
-        Ok(stream)
+        self.subscribe(Request::Attach(streams))
     }
 
     /// Starts the process and returns its process id. Waits as long as the runtime needs.
@@ -118,6 +110,35 @@ impl Client {
             client: self.clone(),
             stream,
         })
+    }
+
+    /// Begins to wait for the process's end, and to hear what happens before. Of a monitor that tells nothing else, only
+    /// the end is heard.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if there is no monitor: the exit record tells how the process ended.
+    pub fn watch(&self) -> Result<Wait> {
+        match self.subscribe(Request::Watch) {
+            Ok(stream) => Ok(Wait {
+                client: self.clone(),
+                stream,
+            }),
+            Err(Error::Refused { .. }) => self.wait(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for what is acknowledged, and then goes on.
+    fn subscribe(&self, request: Request) -> Result<UnixStream> {
+        let mut stream = self.ask(request, Some(AT_ONCE))?;
+        match self.answer(&mut stream)? {
+            Answer::Done => {}
+            other => return Err(self.unexpected(other)),
+        }
+        stream
+            .set_read_timeout(None)
+            .map_err(|source| Error::io("set up a connection to", &self.dir, source))?;
+        Ok(stream)
     }
 
     fn order(&self, request: Request) -> Result<()> {
@@ -215,10 +236,21 @@ impl Wait {
     /// # Errors
     /// [`Error::Gone`] if the monitor was killed, or the process was given up, or never started.
     pub fn exit(&mut self) -> Result<Exit> {
-        match self.client.answer(&mut self.stream)? {
-            Answer::Exited(exit) => Ok(exit),
-            other => Err(self.client.unexpected(other)),
+        loop {
+            match self.hear()? {
+                Answer::Exited(exit) => return Ok(exit),
+                Answer::OutOfMemory { .. } => {}
+                other => return Err(self.client.unexpected(other)),
+            }
         }
+    }
+
+    /// Blocks until the monitor tells something: the exit, or, if it is watched, what happens before.
+    ///
+    /// # Errors
+    /// As [`Self::exit`].
+    pub fn hear(&mut self) -> Result<Answer> {
+        self.client.answer(&mut self.stream)
     }
 
     /// Blocks until the runtime's state is removed too: bundle and root are used by nobody now.
@@ -234,7 +266,7 @@ impl Wait {
     }
 
     /// The connection, for callers that wait in their own way: a line for [`parse_answer`] when
-    /// the process has ended, the end of the stream when all is cleaned up or the monitor was killed.
+    /// the process has ended, and for what else is watched, the end of the stream when all is cleaned up or the monitor was killed.
     #[must_use]
     pub fn into_stream(self) -> UnixStream {
         self.stream

@@ -27,6 +27,9 @@ pub struct Exit {
     pub finished_at: Timestamp,
     /// Whether the kernel killed a process of the container for want of memory.
     pub oom_killed: bool,
+    /// How many times that was seen to happen; 0 in what monitors wrote that did not count.
+    #[serde(default)]
+    pub oom_times: u64,
 }
 
 impl Exit {
@@ -38,6 +41,7 @@ impl Exit {
             signal: None,
             finished_at,
             oom_killed: false,
+            oom_times: 0,
         }
     }
 
@@ -49,6 +53,7 @@ impl Exit {
             signal: Some(signal),
             finished_at,
             oom_killed: false,
+            oom_times: 0,
         }
     }
 
@@ -119,6 +124,18 @@ mod tests {
         }
         assert_eq!(Exit::by_signal(9, now).code, 137);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_monitor_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("exit");
+        let text =
+            r#"{"code":137,"signal":9,"finished_at":"1970-01-01T00:00:01Z","oom_killed":true}"#;
+        let mut file = File::create(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let exit = Exit::read(&path).unwrap().unwrap();
+        assert_eq!((exit.oom_killed, exit.oom_times), (true, 0));
     }
 
     #[test]

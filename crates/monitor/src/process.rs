@@ -88,6 +88,7 @@ pub fn run(dir: &Path, guard: impl FnOnce(&serde_json::Value) -> Guard) -> Resul
         log,
         complaints,
         guard,
+        memory: None,
         connections: Vec::new(),
         phase: monitor::Phase::NotStarted,
         buffer: vec![0; monitor::CHUNK].into_boxed_slice(),

@@ -1,12 +1,16 @@
 //! What daemon and monitor say to each other over the monitor's socket.
 //!
 //! A connection carries one request, a line of JSON, and gets one answer, a line of JSON. Then it is closed,
-//! with two exceptions:
+//! with three exceptions:
 //! - after the answer to `attach` it is a stream of frames: towards the client Docker's (8 bytes of header: stream,
 //!   three zeros, big-endian length), from the client the same with stream 0. A frame of length 0 from
 //!   the client ends its input. The stream ends when the process has ended and all output was sent.
 //! - `wait` is answered when the process has ended, and closed when the runtime's state is removed
 //!   too and the monitor goes.
+//! - `watch` is acknowledged, and then as `wait`; before the exit there may be answers of other kinds.
+//!
+//! Daemon and monitor may be of different versions, and either may be the older one. So requests are only added, never changed;
+//! a monitor refuses what it does not know, and its daemon does without; and a monitor sends nothing that was not asked for.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +45,9 @@ pub enum Request {
     State,
     /// To be told how the process ended.
     Wait,
+    /// To be told too, until then, each time the kernel killed a process of the container for want of memory.
+    /// Answered with `Done`, then `OutOfMemory` if there was one already.
+    Watch,
     /// To give up a process that was not started.
     Dismiss,
 }
@@ -71,6 +78,11 @@ pub enum Answer {
     State(State),
     /// The process has ended, and that is recorded.
     Exited(Exit),
+    /// The kernel killed a process of the container for want of memory.
+    OutOfMemory {
+        /// How many times it did since the start, this one included.
+        times: u64,
+    },
     /// The runtime did not start the process.
     RuntimeFailed {
         /// Its words.

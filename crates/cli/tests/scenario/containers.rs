@@ -1,4 +1,5 @@
-//! Containers' lives by the docker command: run, exec, logs, attach, signals, limits, and a daemon that is killed.
+//! Containers' lives by the docker command: run, exec, logs, attach, signals, limits, memory that is missing, and a daemon
+//! that is killed.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -310,4 +311,70 @@ fn privileged_scenario_docker_finds_containers_again_after_a_killed_daemon() {
     let ids = daemon.done(&["ps", "-aq"]);
     let ids: Vec<_> = ids.lines().collect();
     daemon.done(&[&["rm", "-f"], &ids[..]].concat());
+}
+
+/// What wants more memory than these containers have.
+const TOO_MUCH: &str = "dd if=/dev/zero of=/dev/null bs=128M count=1";
+
+#[test]
+fn privileged_scenario_docker_hears_of_missing_memory_while_a_container_runs() {
+    let Some(mut daemon) = scene("memory") else {
+        return;
+    };
+    let time = |daemon: &Daemon| daemon.done(&["info", "--format", "{{.SystemTime}}"]);
+    // Whoever waits for an exit may know of it before the event goes out.
+    let heard = |daemon: &Daemon, name: &str, since: &str, want: &str| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let until = time(daemon);
+            let filter = format!("container={name}");
+            let kinds = ["--filter", "event=oom", "--filter", "event=die"];
+            let span = ["--since", since.trim(), "--until", until.trim()];
+            let told = ["events", "--filter", &filter, "--format", "{{.Action}}"];
+            let said = daemon.done(&[&told[..], &kinds, &span].concat());
+            if said == want {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name}: {said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let is = [
+        "inspect",
+        "-f",
+        "{{.State.OOMKilled}} {{.State.Status}}",
+        "hungry",
+    ];
+    let since = time(&daemon);
+    let script = format!("while [ ! -e /go ]; do sleep 0.1; done; sleep 3; {TOO_MUCH}; sleep 1000");
+    let limited = ["-m", "64m", "busybox", "sh", "-c"];
+    let arguments = [&["-d", "--name", "hungry"], &limited[..], &[&script]].concat();
+    let (code, _, why) = told(&run(&daemon, &arguments));
+    assert_eq!(code, 0, "{why}");
+    assert_eq!(daemon.done(&is), "false running\n");
+    // A command in it is killed, and it lives on.
+    let (code, _, _) = told(&daemon.docker(&["exec", "hungry", "sh", "-c", TOO_MUCH]));
+    assert_eq!(code, 137);
+    until(&daemon, &is, "true running\n");
+    heard(&daemon, "hungry", &since, "oom\n");
+
+    // What happens while no daemon is there is told by the next one, and only that.
+    daemon.done(&["exec", "hungry", "sh", "-c", "echo > /go"]);
+    daemon.kill();
+    std::thread::sleep(Duration::from_secs(5));
+    daemon.again();
+    assert_eq!(daemon.done(&is), "true running\n");
+    heard(&daemon, "hungry", &since, "oom\n");
+    daemon.done(&["kill", "hungry"]);
+    until(&daemon, &is, "true exited\n");
+    heard(&daemon, "hungry", &since, "oom\ndie\n");
+    daemon.done(&["start", "hungry"]);
+    assert_eq!(daemon.done(&is), "false running\n");
+
+    // One whose own process is killed says why it ended before it says that.
+    let script = format!("exec {TOO_MUCH}");
+    let arguments = [&["--name", "dies"], &limited[..], &[&script]].concat();
+    assert_eq!(told(&run(&daemon, &arguments)).0, 137);
+    heard(&daemon, "dies", &since, "oom\ndie\n");
+    daemon.done(&["rm", "-f", "hungry", "dies"]);
 }

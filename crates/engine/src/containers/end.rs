@@ -1,33 +1,32 @@
-//! What is done when a container ended.
+//! What is done when a container ended, and who waits for that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
 use lapstrake_container::settings::wait_before_restart;
 use lapstrake_monitor::Exit;
-use lapstrake_monitor::client::parse_answer;
 use lapstrake_monitor::wire::Answer;
 
 use super::container::Container;
+use super::memory::take_note;
 use super::record::{Phase, State, now};
 use super::remove::Known;
 use super::size::Size;
+use super::told::Told;
 use super::{Containers, HowToRemove};
 use crate::events::Action;
 
 /// The code of a container whose monitor was killed: nobody knows how it ended.
 pub(crate) const UNKNOWN: i32 = 255;
-/// A monitor's answer is not longer.
-const ANSWER_BYTES: u64 = 64 << 10;
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) code: i32,
-    pub(crate) out_of_memory: bool,
+    /// How many times the kernel killed a process of it for want of memory, as far as somebody saw.
+    pub(crate) out_of_memory: u64,
     pub(crate) at: super::Nanoseconds,
     /// What went wrong, if something did.
     pub(crate) error: String,
@@ -37,7 +36,8 @@ impl Ended {
     pub(crate) fn of(exit: &Exit) -> Self {
         Self {
             code: i32::from(exit.code),
-            out_of_memory: exit.oom_killed,
+            // An older monitor says only whether.
+            out_of_memory: exit.oom_times.max(u64::from(exit.oom_killed)),
             at: exit.finished_at.nanoseconds(),
             error: String::new(),
         }
@@ -47,7 +47,7 @@ impl Ended {
     pub(crate) fn unseen(why: &str) -> Self {
         Self {
             code: UNKNOWN,
-            out_of_memory: false,
+            out_of_memory: 0,
             at: now(),
             error: why.to_owned(),
         }
@@ -55,13 +55,13 @@ impl Ended {
 }
 
 impl Containers {
-    /// Does, when a container ends, what is then to be done. `wait` is a connection on which its monitor
-    /// tells that.
-    pub(crate) fn watch_end(&self, container: Arc<Container>, wait: UnixStream) {
+    /// Does what is to be done when something happens to a container that runs, and when it ends. `watch` is a
+    /// connection on which its monitor tells that.
+    pub(crate) fn watch_run(&self, container: Arc<Container>, watch: UnixStream) {
         let all = self.clone();
         tokio::spawn(async move {
             // Whatever is told or not, the record on disk is what counts, if it could be written.
-            let told = told(wait).await;
+            let told = all.hear(&container, watch).await;
             let changing = container.changing().await;
             let this = Arc::clone(&container);
             let ended = all.blocking(move |all| Ok(all.how_it_ended(&this, told)));
@@ -76,6 +76,22 @@ impl Containers {
                 Next::Restart(wait) => all.restart_after(container, wait),
             }
         });
+    }
+
+    /// Hears what happens to a container until it ends. How it ended, if its monitor says so.
+    async fn hear(&self, container: &Arc<Container>, watch: UnixStream) -> Option<Exit> {
+        let mut told = Told::new(watch);
+        loop {
+            match told.next().await? {
+                Answer::Exited(exit) => return Some(exit),
+                Answer::OutOfMemory { times } => self.out_of_memory(container, times).await,
+                Answer::Done
+                | Answer::Started { .. }
+                | Answer::State(_)
+                | Answer::RuntimeFailed { .. }
+                | Answer::Refused { .. } => {}
+            }
+        }
     }
 
     /// What the exit record says, or else the monitor said.
@@ -118,6 +134,7 @@ impl Containers {
         let again = !stopped && policy.applies(ended.code, restarts);
         let wait = again.then(|| wait_before_restart(container.last_wait(), ran));
         container.keep_wait(wait);
+        let mut untold = 0;
         container.change_ended(|record| {
             let state = &mut record.state;
             state.phase = if again {
@@ -127,7 +144,8 @@ impl Containers {
             };
             state.pid = None;
             state.code = ended.code;
-            state.out_of_memory = ended.out_of_memory;
+            untold = take_note(state, ended.out_of_memory);
+            state.out_of_memory_told = 0;
             state.finished = Some(ended.at);
             state.error = ended.error;
             state.restarts = if again { restarts + 1 } else { restarts };
@@ -145,9 +163,7 @@ impl Containers {
                 ));
             }
         }
-        if ended.out_of_memory {
-            self.tell(container, Action::OutOfMemory, &[]);
-        }
+        self.tell_out_of_memory(container, untold);
         let how = [
             ("exitCode", ended.code.to_string()),
             ("execDuration", ran.as_secs().to_string()),
@@ -260,28 +276,4 @@ pub(crate) enum Next {
     Nothing,
     Remove,
     Restart(Duration),
-}
-
-/// Waits until a process has ended. How, if its monitor says so.
-pub(crate) async fn told(wait: UnixStream) -> Option<Exit> {
-    let mut line = Vec::new();
-    // What came before an error may be all.
-    drop(read_line(wait, &mut line).await);
-    match parse_answer(line.trim_ascii_end()) {
-        Some(Answer::Exited(exit)) => Some(exit),
-        _ => None,
-    }
-}
-
-/// Reads to the end of a line, or of the stream.
-async fn read_line(stream: UnixStream, line: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut stream = stream.take(ANSWER_BYTES);
-    let mut chunk = [0; 512];
-    loop {
-        let read = stream.read(&mut chunk).await?;
-        line.extend(&chunk[..read]);
-        if read == 0 || line.contains(&b'\n') {
-            return Ok(());
-        }
-    }
 }

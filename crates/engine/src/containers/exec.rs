@@ -20,6 +20,7 @@ use super::container::{Container, held};
 use super::create::{hexadecimal, random};
 use super::error::{Error, Result};
 use super::record::Phase;
+use super::told::Told;
 use crate::events::Action;
 
 use launch::Launched;
@@ -257,7 +258,7 @@ impl Containers {
     fn watch_exec(&self, container: Arc<Container>, exec: Arc<Exec>, wait: UnixStream) {
         let all = self.clone();
         tokio::spawn(async move {
-            let told = super::end::told(wait).await;
+            let told = Told::new(wait).exit().await;
             let dir = all.places(&container.id).exec(&exec.id);
             let read = all.blocking(move |all| {
                 let exit = Exit::read(&dir.join("exit.json"));

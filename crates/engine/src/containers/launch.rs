@@ -29,8 +29,8 @@ pub(crate) use monitored::size;
 #[derive(Debug)]
 pub(crate) struct Launched {
     pub(crate) pid: i32,
-    /// On which its end is told.
-    pub(crate) wait: UnixStream,
+    /// On which is told what happens to it, and its end.
+    pub(crate) watch: UnixStream,
 }
 
 impl Containers {
@@ -64,14 +64,14 @@ impl Containers {
         let client = self.monitor(&places.run, &orders)?;
         let connected = connect_waiting(container, &client);
         // Before it starts: its monitor goes when it has ended, and that may be at once.
-        let wait = connected.and_then(|()| Ok(client.wait()?));
-        let wait = wait
+        let watch = connected.and_then(|()| Ok(client.watch()?));
+        let watch = watch
             .inspect_err(|_failed| drop(client.dismiss()))?
             .into_stream();
         let pid = client.start().map_err(start_error)?;
         Ok(Launched {
             pid: i32::try_from(pid).map_err(|_| Error::Internal(format!("pid {pid}")))?,
-            wait,
+            watch,
         })
     }
 

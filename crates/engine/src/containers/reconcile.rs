@@ -125,12 +125,13 @@ impl Containers {
         };
         let policy = container.with(|record| record.settings.host.restart);
         match finding {
-            Finding::Runs(pid, wait) => {
+            Finding::Runs(pid, watch) => {
                 found.running += 1;
                 let new = container.change(|record| {
                     let new = !record.state.phase.has_process();
                     if new {
                         record.state.phase = Phase::Running;
+                        record.state.out_of_memory = false;
                         record.state.started = Some(now());
                     }
                     record.state.pid = i32::try_from(pid).ok();
@@ -146,7 +147,7 @@ impl Containers {
                     let this = Arc::clone(&container);
                     self.blocking(move |all| all.save(&this)).await?;
                 }
-                self.watch_end(Arc::clone(&container), waiting_stream(wait)?);
+                self.watch_run(Arc::clone(&container), waiting_stream(watch)?);
                 self.watch_health(container);
             }
             Finding::Ended(ended) => {
@@ -221,8 +222,8 @@ impl Containers {
         };
         match state {
             Some(MonitorState::Running { pid }) => {
-                if let Ok(wait) = client.wait() {
-                    return Ok(Finding::Runs(pid, wait.into_stream()));
+                if let Ok(watch) = client.watch() {
+                    return Ok(Finding::Runs(pid, watch.into_stream()));
                 }
             }
             // The runtime waits for something, such as a file system that does not answer. Nobody was told of

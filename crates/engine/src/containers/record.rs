@@ -61,8 +61,10 @@ pub struct State {
     pub code: i32,
     /// Why it could not be started, or what went wrong when it ended.
     pub error: String,
-    /// Whether the kernel killed a process of it for want of memory.
+    /// Whether the kernel killed a process of it for want of memory since it was started last.
     pub out_of_memory: bool,
+    /// How many times that was told since it runs; 0 while it does not.
+    pub out_of_memory_told: u64,
     /// When it was started last.
     pub started: Option<Nanoseconds>,
     /// When it ended last.

@@ -57,7 +57,7 @@ impl Containers {
                 return Err(error);
             }
         };
-        let wait = waiting_stream(launched.wait)?;
+        let watch = waiting_stream(launched.watch)?;
         container.change(|record| {
             let state = &mut record.state;
             state.phase = Phase::Running;
@@ -73,7 +73,7 @@ impl Containers {
         let saved = self.blocking(move |all| all.save(&this)).await;
         // It runs, whether that could be written down or not.
         self.tell(container, Action::Start, &[]);
-        self.watch_end(Arc::clone(container), wait);
+        self.watch_run(Arc::clone(container), watch);
         self.watch_health(Arc::clone(container));
         saved
     }

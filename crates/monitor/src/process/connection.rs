@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Starting,
     /// Waits for the exit.
     Waiting,
+    /// The same, and hears of what happens before.
+    Watching,
     /// Gets output and sends input.
     Attached(Attached),
     /// Has its answer.
@@ -102,7 +104,7 @@ impl Connection {
             _ if self.ending => false,
             Kind::Asking(_) => true,
             Kind::Attached(attached) => !attached.input_ended && stdin.takes(),
-            Kind::Starting | Kind::Waiting | Kind::Answered => false,
+            Kind::Starting | Kind::Waiting | Kind::Watching | Kind::Answered => false,
         };
         // That it hung up would be told again and again.
         (reads || !self.hung_up).then_some(reads)
@@ -172,7 +174,7 @@ impl Connection {
                     Heard::Nothing
                 }
             }
-            Kind::Starting | Kind::Waiting | Kind::Answered => Heard::Nothing,
+            Kind::Starting | Kind::Waiting | Kind::Watching | Kind::Answered => Heard::Nothing,
         }
     }
 

@@ -21,10 +21,11 @@ use crate::place::Place;
 use crate::process::Guard;
 use crate::process::children::Children;
 use crate::process::complaints::Complaints;
-use crate::process::connection::Connection;
+use crate::process::connection::{Connection, Kind};
+use crate::process::oom::Counter;
 use crate::process::runtime::Runtime;
 use crate::process::stdio::Stdio;
-use crate::wire::Stream;
+use crate::wire::{Answer, Stream};
 
 pub(super) use phase::Phase;
 use phase::Waits;
@@ -45,6 +46,8 @@ pub(super) struct Monitor {
     pub(super) runtime: Runtime,
     pub(super) complaints: Complaints,
     pub(super) guard: Option<Guard>,
+    /// Of the container's cgroup, while its process lives.
+    pub(super) memory: Option<Counter>,
     pub(super) connections: Vec<Connection>,
     pub(super) phase: Phase,
     pub(super) buffer: Box<[u8]>,
@@ -57,6 +60,7 @@ enum Source {
     Listener,
     Console,
     Stdin,
+    Memory,
     Output(Stream),
     Connection(usize),
 }
@@ -96,6 +100,9 @@ impl Monitor {
                 Source::Stdin,
                 PollFd::from_borrowed_fd(stdin, PollFlags::OUT),
             );
+        }
+        if let Some((bell, flags)) = self.memory.as_ref().and_then(Counter::bell) {
+            add(Source::Memory, PollFd::from_borrowed_fd(bell, flags));
         }
         let now = Instant::now();
         for output in [&self.stdio.stdout, &self.stdio.stderr] {
@@ -140,12 +147,22 @@ impl Monitor {
         };
         let due = self.phase.due(now, waits);
         let rests = self.stdio.stdout.rests_until.filter(|until| *until > now);
-        let first = due.into_iter().chain(rests).min();
+        let memory = self.memory.as_ref().and_then(Counter::due);
+        let first = [due, rests, memory].into_iter().flatten().min();
         first.map(|first| first.saturating_duration_since(now))
     }
 
     fn look_at_clock(&mut self) {
         let now = Instant::now();
+        if let Some(memory) = &mut self.memory
+            && let Some(times) = memory.look_if_due(now)
+        {
+            for connection in &mut self.connections {
+                if matches!(connection.kind, Kind::Watching) {
+                    connection.answer(&Answer::OutOfMemory { times });
+                }
+            }
+        }
         match &mut self.phase {
             Phase::Queueing { .. } => self.start(),
             Phase::Running { guard_at, .. } if now >= *guard_at => {
@@ -175,6 +192,11 @@ impl Monitor {
             Source::Listener => self.accept(),
             Source::Console => self.take_console(),
             Source::Stdin => self.stdio.stdin.write(),
+            Source::Memory => {
+                if let Some(memory) = &mut self.memory {
+                    memory.rung(Instant::now());
+                }
+            }
             Source::Output(stream) => {
                 self.pass_on(stream, self.phase.has_ended());
             }

@@ -215,14 +215,6 @@ pub(crate) fn privileged_the_guard_is_called_while_the_process_lives() {
     assert!((2..=5).contains(&calls), "{calls} calls in 1.2 s");
 }
 
-pub(crate) fn privileged_a_process_that_needs_too_much_memory_is_told_apart() {
-    // A line without an end, of which `tail` keeps all.
-    let mut scene = Scene::new("yes x | tr -d '\\n' | tail -n 1");
-    scene.memory_limit = Some(16 << 20);
-    let (_, _, exit) = scene.run();
-    assert!(exit.oom_killed, "{exit:?}");
-}
-
 pub(crate) fn privileged_the_container_gets_nothing_of_the_monitor() {
     // The third descriptor is the directory that is listed.
     let (out, _, _) = Scene::with_command(&["/bin/ls", "/proc/self/fd"]).run();

@@ -10,6 +10,7 @@
 
 mod failures;
 mod lives;
+mod memory;
 mod scene;
 mod streams;
 mod terminals;
@@ -41,9 +42,13 @@ tests! {
         privileged_nothing_is_lost_when_the_daemon_is_killed
         privileged_a_monitor_is_not_ended_by_signals
         privileged_the_guard_is_called_while_the_process_lives
-        privileged_a_process_that_needs_too_much_memory_is_told_apart
         privileged_the_container_gets_nothing_of_the_monitor
         privileged_a_monitor_is_quick_and_small;
+    memory:
+        privileged_memory_that_is_missing_is_told_at_the_exit
+        privileged_memory_that_is_missing_is_told_while_the_container_lives
+        privileged_memory_of_an_older_monitor_is_watched_to_the_exit
+        vm_memory_is_counted_in_version_2;
     failures:
         privileged_a_command_that_is_missing_is_told_in_the_runtimes_words
         privileged_a_runtime_that_is_missing_is_told

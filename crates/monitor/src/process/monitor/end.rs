@@ -10,7 +10,6 @@ use rustix::process::{Pid, WaitStatus};
 use super::{Monitor, Phase};
 use crate::exit::Exit;
 use crate::process::connection::Kind;
-use crate::process::oom;
 use crate::time::Timestamp;
 use crate::wire::{Answer, SOCKET, Stream};
 
@@ -31,11 +30,13 @@ impl Monitor {
                 }
             }
         }
-        exit.oom_killed = self.orders.cgroup.as_deref().is_some_and(oom::killed);
+        // The cgroup goes with what the runtime removes.
+        exit.oom_times = self.memory.take().map_or(0, |mut memory| memory.look());
+        exit.oom_killed = exit.oom_times > 0;
         let recorded = exit.record(&self.orders.exit_record);
         self.complaints.note("record the exit", recorded);
         for connection in &mut self.connections {
-            if matches!(connection.kind, Kind::Waiting) {
+            if matches!(connection.kind, Kind::Waiting | Kind::Watching) {
                 connection.answer(&Answer::Exited(exit));
             }
         }

@@ -1,7 +1,7 @@
 //! What clients ask, and what they are answered.
 //!
-//! Whoever asks is answered once, but for an attachment, which has an acknowledgement and then output, and a wait, which
-//! has its answer when the process has ended. What was asked before the end is answered before the monitor goes.
+//! Whoever asks is answered once, but for an attachment, which has an acknowledgement and then output, and waits, which
+//! have their answer when the process has ended. What was asked before the end is answered before the monitor goes.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
@@ -12,6 +12,7 @@ use super::{Monitor, Phase};
 use crate::orders::{Size, Stdin};
 use crate::process::connection::{Connection, Heard, Kind};
 use crate::process::console;
+use crate::process::oom::Counter;
 use crate::wire::{Answer, Request};
 
 impl Monitor {
@@ -69,6 +70,20 @@ impl Monitor {
             Request::Wait => {
                 if let Some(connection) = self.connections.get_mut(index) {
                     connection.kind = Kind::Waiting;
+                    if let Phase::Ended { exit, .. } = &self.phase {
+                        connection.answer(&Answer::Exited(*exit));
+                    }
+                }
+                return;
+            }
+            Request::Watch => {
+                if let Some(connection) = self.connections.get_mut(index) {
+                    connection.kind = Kind::Watching;
+                    connection.answer(&Answer::Done);
+                    let times = self.memory.as_ref().map_or(0, Counter::times);
+                    if times > 0 {
+                        connection.answer(&Answer::OutOfMemory { times });
+                    }
                     if let Phase::Ended { exit, .. } = &self.phase {
                         connection.answer(&Answer::Exited(*exit));
                     }

@@ -11,6 +11,7 @@ use rustix::process::WaitStatus;
 use super::phase::number;
 use super::{GUARD, Monitor, Phase};
 use crate::process::console::{self, ConsoleSocket};
+use crate::process::oom::Counter;
 use crate::process::{children, runtime};
 use crate::wire::Answer;
 
@@ -107,6 +108,7 @@ impl Monitor {
                     pid,
                     guard_at: Instant::now() + GUARD,
                 };
+                self.watch_memory();
                 let pid_number = number(pid);
                 self.answer_starting(&Answer::Started { pid: pid_number });
                 if let Some((_, status)) = ended.into_iter().find(|(child, _)| *child == pid) {
@@ -114,6 +116,17 @@ impl Monitor {
                 }
             }
             Err(message) => self.fail(message),
+        }
+    }
+
+    /// From now on it is told when the kernel kills a process of the container.
+    fn watch_memory(&mut self) {
+        let counter = self.orders.cgroup.as_deref().map(Counter::open);
+        match counter.transpose() {
+            Ok(counter) => self.memory = counter.flatten(),
+            Err(error) => self
+                .complaints
+                .make(&format!("watch the container's memory: {error}")),
         }
     }
 
