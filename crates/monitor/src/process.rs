@@ -9,6 +9,7 @@
 //! - A client that was acknowledged before the start gets the process's first byte.
 //! - What a client got is in the log, or the reason why not is in `monitor.err`.
 //! - The exit is on disk before anyone is told. Nothing that happens after can change it.
+//! - A kill for want of memory is told when it happens, and at the latest with the exit.
 //! - A client that is slow slows the process, as with Docker; one that has gone slows nobody.
 //! - Nothing but the runtime's own calls ends it: signals are ignored. It reaps all that is left to it.
 

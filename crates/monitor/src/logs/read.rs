@@ -6,6 +6,7 @@
 
 mod cursor;
 mod follow;
+mod opened;
 mod tail;
 
 use std::collections::VecDeque;
@@ -14,12 +15,12 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::logs::Format;
 use crate::logs::entry::Entry;
-use crate::logs::files::{self, Opened};
 use crate::time::Timestamp;
 use crate::wire::Stream;
 
 use cursor::{Cursor, Next};
 use follow::Follow;
+use opened::{Opened, inode};
 
 pub use follow::Stopper;
 
@@ -221,13 +222,13 @@ impl Query {
 fn newest_first(path: &Path, up_to: Option<u64>) -> Result<Vec<Opened>> {
     let mut found = Vec::new();
     for _ in 0..WALKS {
-        let newest = files::inode(path)?;
+        let newest = inode(path)?;
         // Between two steps of a rotation there is none; the last step will wake a follower.
         if up_to.is_some() && (newest == up_to || newest.is_none()) {
             return Ok(Vec::new());
         }
         found = walk(path, up_to)?;
-        if files::inode(path)? == newest {
+        if inode(path)? == newest {
             break;
         }
     }

@@ -72,12 +72,9 @@ impl Writer {
     /// The first that the file system had. Entries that could not be written are lost; what is fed later is
     /// tried again.
     pub fn feed(&mut self, stream: Stream, bytes: &[u8]) -> Result<()> {
-        let lines = match stream {
-            Stream::Stdin => return Ok(()),
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+        let Some((lines, sink)) = self.of(stream) else {
+            return Ok(());
         };
-        let sink = &mut self.sink;
         lines.feed(bytes, &Timestamp::now, &mut |piece| sink.add(piece));
         sink.flush()
     }
@@ -87,12 +84,9 @@ impl Writer {
     /// # Errors
     /// As for [`Self::feed`].
     pub fn end(&mut self, stream: Stream) -> Result<()> {
-        let lines = match stream {
-            Stream::Stdin => return Ok(()),
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+        let Some((lines, sink)) = self.of(stream) else {
+            return Ok(());
         };
-        let sink = &mut self.sink;
         lines.finish(&Timestamp::now, &mut |piece| sink.add(piece));
         sink.flush()
     }
@@ -105,6 +99,16 @@ impl Writer {
         self.end(Stream::Stdout)?;
         self.end(Stream::Stderr)?;
         self.sink.files.finish()
+    }
+
+    /// The lines of a stream that is logged, and where they go.
+    fn of(&mut self, stream: Stream) -> Option<(&mut Lines, &mut Sink)> {
+        let lines = match stream {
+            Stream::Stdin => return None,
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        Some((lines, &mut self.sink))
     }
 }
 

@@ -1,12 +1,12 @@
 //! A place in one file of a log.
 
 use std::fs::File;
-use std::io::{self, BufRead, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::logs::entry::Entry;
-use crate::logs::files::{Content, Opened};
+use crate::logs::read::opened::{Content, Opened};
 use crate::logs::{Format, json, local};
 use crate::time::Timestamp;
 
@@ -139,10 +139,7 @@ impl Cursor {
             if self.broken {
                 return Ok(Next::End);
             }
-            let content: &mut dyn BufRead = match &mut self.opened.content {
-                Content::Plain(reader) => reader,
-                Content::Compressed(reader) => reader,
-            };
+            let content = self.opened.content.reader();
             let there = content.fill_buf()?;
             if there.is_empty() {
                 return Ok(Next::End);
@@ -197,10 +194,7 @@ impl Cursor {
                 self.begun.clear();
                 return Ok(entry.map_or(Next::Garbage, Next::Entry));
             }
-            let content: &mut dyn BufRead = match &mut self.opened.content {
-                Content::Plain(reader) => reader,
-                Content::Compressed(reader) => reader,
-            };
+            let content = self.opened.content.reader();
             let there = content.fill_buf()?;
             if there.is_empty() {
                 return Ok(Next::End);

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,6 +74,8 @@ impl Stopper {
 /// What tells of changes in the log's directory.
 #[derive(Debug)]
 pub(super) struct Follow {
+    /// The log, for messages.
+    path: PathBuf,
     /// Absent where the user has no more of them, which are few.
     changes: Option<OwnedFd>,
 }
@@ -81,20 +83,22 @@ pub(super) struct Follow {
 impl Follow {
     pub(super) fn new(path: &Path) -> Result<Self> {
         use inotify::{CreateFlags, WatchFlags};
-        let changes = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
-            Ok(changes) => changes,
-            Err(Errno::MFILE | Errno::NFILE) => return Ok(Self { changes: None }),
+        let of_interest = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let watched = || {
+            let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            inotify::add_watch(&changes, dir, of_interest)?;
+            Ok(changes)
+        };
+        let changes = match watched() {
+            Ok(changes) => Some(changes),
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOSPC) => None,
             Err(errno) => return Err(Error::io("follow", path, errno)),
         };
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let of_interest = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
-        match inotify::add_watch(&changes, dir, of_interest) {
-            Ok(_) => Ok(Self {
-                changes: Some(changes),
-            }),
-            Err(Errno::NOSPC) => Ok(Self { changes: None }),
-            Err(errno) => Err(Error::io("follow", dir, errno)),
-        }
+        Ok(Self {
+            path: path.to_owned(),
+            changes,
+        })
     }
 
     /// Waits until there may be more to read. Returns whether `until` has passed.
@@ -121,7 +125,7 @@ impl Follow {
         }
         match rustix::event::poll(&mut waiting, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::io("wait for", Path::new("a log"), errno)),
+            Err(errno) => return Err(Error::io("follow", &self.path, errno)),
         }
         self.drain();
         Ok(false)

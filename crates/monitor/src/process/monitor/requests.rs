@@ -60,40 +60,26 @@ impl Monitor {
     }
 
     fn asked(&mut self, index: usize, request: Request) {
+        let Some(connection) = self.connections.get_mut(index) else {
+            return;
+        };
         let answer = match request {
-            Request::Attach(streams) => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.attach(streams);
-                }
-                return;
-            }
+            Request::Attach(streams) => return connection.attach(streams),
             Request::Wait => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.kind = Kind::Waiting;
-                    if let Phase::Ended { exit, .. } = &self.phase {
-                        connection.answer(&Answer::Exited(*exit));
-                    }
-                }
-                return;
+                connection.kind = Kind::Waiting;
+                return self.tell_exit(index);
             }
             Request::Watch => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.kind = Kind::Watching;
-                    connection.answer(&Answer::Done);
-                    let times = self.memory.as_ref().map_or(0, Counter::times);
-                    if times > 0 {
-                        connection.answer(&Answer::OutOfMemory { times });
-                    }
-                    if let Phase::Ended { exit, .. } = &self.phase {
-                        connection.answer(&Answer::Exited(*exit));
-                    }
+                connection.kind = Kind::Watching;
+                connection.answer(&Answer::Done);
+                let times = self.memory.as_ref().map_or(0, Counter::times);
+                if times > 0 {
+                    connection.answer(&Answer::OutOfMemory { times });
                 }
-                return;
+                return self.tell_exit(index);
             }
             Request::Start if matches!(self.phase, Phase::NotStarted) => {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.kind = Kind::Starting;
-                }
+                connection.kind = Kind::Starting;
                 return self.start();
             }
             Request::Start => refused("it was started before"),
@@ -112,6 +98,15 @@ impl Monitor {
         };
         if let Some(connection) = self.connections.get_mut(index) {
             connection.answer_and_end(&answer);
+        }
+    }
+
+    /// Tells how it ended, if it has.
+    fn tell_exit(&mut self, index: usize) {
+        if let Phase::Ended { exit, .. } = &self.phase
+            && let Some(connection) = self.connections.get_mut(index)
+        {
+            connection.answer(&Answer::Exited(*exit));
         }
     }
 
