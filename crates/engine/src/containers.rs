@@ -13,7 +13,7 @@
 //! a record tells what the daemon knew, the monitor's exit record what came after, and [`Containers::open`]
 //! brings the two together.
 //!
-//! Steps that wait are taken one after another for each container ([`turns`]), and no
+//! Steps that wait are taken one after another for each container (`turns`), and no
 //! lock over several containers is held while one waits: a container whose volume hangs holds up nobody else.
 
 mod attach;

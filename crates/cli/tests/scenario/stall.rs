@@ -126,19 +126,22 @@ fn within<T>(limit: Duration, step: impl FnOnce() -> T, what: &str) -> T {
     value
 }
 
+/// A daemon with busybox's image, where file systems can stall.
+fn start(test: &str) -> Option<Daemon> {
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED {test}: needs /dev/fuse");
+        return None;
+    }
+    let daemon = Daemon::start(test)?;
+    daemon.busybox(test).then_some(daemon)
+}
+
 #[test]
 fn privileged_scenario_stalled_volumes_hang_nobody_else() {
     let test = "stalled volumes";
-    if !Path::new("/dev/fuse").exists() {
-        eprintln!("SKIPPED {test}: needs /dev/fuse");
-        return;
-    }
-    let Some(mut daemon) = Daemon::start(test) else {
+    let Some(mut daemon) = start(test) else {
         return;
     };
-    if !daemon.busybox(test) {
-        return;
-    }
     // They go before the daemon does: its threads and its containers' processes wait for them.
     let stalling = Stalling::mount(&daemon.path("stalling"), true);
     let silent = Stalling::mount(&daemon.path("silent"), false);
@@ -224,16 +227,9 @@ fn privileged_scenario_stalled_volumes_hang_nobody_else() {
 #[test]
 fn privileged_scenario_a_copy_that_hangs_hides_no_end() {
     let test = "stalled copy";
-    if !Path::new("/dev/fuse").exists() {
-        eprintln!("SKIPPED {test}: needs /dev/fuse");
-        return;
-    }
-    let Some(mut daemon) = Daemon::start(test) else {
+    let Some(mut daemon) = start(test) else {
         return;
     };
-    if !daemon.busybox(test) {
-        return;
-    }
     let stalling = Stalling::mount(&daemon.path("stalling"), true);
     let bound = format!("{}:/stalled", text(&stalling.at));
     let run = ["run", "-d", "--network=none", "--name=box"];
